@@ -129,6 +129,11 @@ def read_manifest(folder: Path) -> AdapterManifest:
     if not folder.is_dir():
         raise WgError(f"No adapter at '{folder}': there is no such folder. `wg-evals train RECIPE.yaml` makes one.")
     if not (folder / "adapter_config.json").is_file():
+        if (folder / MANIFEST).is_file() and '"api-model"' in (folder / MANIFEST).read_text(encoding="utf-8"):
+            raise WgError(
+                f"'{folder}' holds no adapter: its model is behind an API. Evaluate it with `inspect eval ... --model` "
+                f"and the name that stands in its {MANIFEST}."
+            )
         raise WgError(f"'{folder}' is no adapter folder: it has no adapter_config.json.")
     if not (folder / MANIFEST).is_file():
         raise WgError(

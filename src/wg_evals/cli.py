@@ -16,6 +16,7 @@ from wg_evals.errors import WgError
 from wg_evals.judging.cli import agree_command, rejudge_command
 from wg_evals.planning.cli import plan_command
 from wg_evals.study.cli import report_command, study_command
+from wg_evals.training.api.cli import job_group
 
 
 class _Group(click.Group):
@@ -50,12 +51,23 @@ def main() -> None:
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe, e.g. seed=7.")
 @click.option("--force", is_flag=True, help="Replace a finished adapter that is there already.")
 def train(recipe: Path, out: Path | None, changes: tuple[str, ...], force: bool) -> None:
-    """Fine-tune an adapter from RECIPE (YAML): completion-only LoRA, with TRL and PEFT."""
-    from wg_evals.artifacts import MANIFEST
-    from wg_evals.training.recipe import change_recipe, load_recipe
+    """Fine-tune an adapter from RECIPE (YAML): completion-only LoRA, with TRL and PEFT.
 
-    settings = change_recipe(load_recipe(recipe), dict(_key_value(c) for c in changes))
+    A recipe with `backend: openai` or `together` is trained behind that API instead, and --out gets a manifest with
+    the model's name. Ctrl-C leaves the job running; the same command goes on with it, `wg-evals job cancel` ends it.
+    """
+    from wg_evals.artifacts import MANIFEST
+    from wg_evals.training.api.recipe import ApiRecipe, load_any_recipe
+    from wg_evals.training.recipe import change_recipe
+
+    settings = change_recipe(load_any_recipe(recipe), dict(_key_value(c) for c in changes))
     target = (out or Path("adapters") / recipe.stem).resolve()
+    if isinstance(settings, ApiRecipe):
+        from wg_evals.training.api.cli import train_and_tell
+
+        with _ProgressBar("training") as progress:
+            train_and_tell(settings, target, force=force, say=progress.say, progress=progress)
+        return
     if (target / MANIFEST).is_file() and not force:
         raise WgError(
             f"There is a finished adapter in '{target}' already: give --force to replace it, or another --out."
@@ -189,6 +201,7 @@ main.add_command(study_command)
 main.add_command(report_command)
 main.add_command(rejudge_command)
 main.add_command(agree_command)
+main.add_command(job_group)
 
 
 def _key_value(text: str) -> tuple[str, Any]:
@@ -225,6 +238,10 @@ class _ProgressBar:
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
+
+    def say(self, line: str) -> None:
+        """A line above the bar."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def __call__(self, step: int, steps: int, loss: float) -> None:
         self.progress.update(self.task, completed=step, total=steps, description=f"{self.what}, loss {loss:.3f}")

@@ -1,12 +1,12 @@
 """A training recipe: what is trained on what, and how."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from wg_evals._yaml import read_yaml
-from wg_evals.errors import UnknownNameError, WgError
+from wg_evals._yaml import line_of, read_mapping, read_yaml
+from wg_evals.errors import CatalogError, UnknownNameError, WgError
 from wg_evals.spec import DatasetName, Placement
 
 
@@ -21,14 +21,13 @@ class LoraSettings(BaseModel):
     target_modules: list[str] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-class Recipe(BaseModel):
-    """Everything that decides what an adapter becomes."""
+class CommonRecipe(BaseModel):
+    """What every recipe says, wherever the training runs: which model learns which rows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     base: str
-    """`organism`, a model folder, or a hub id."""
-    revision: str | None = None
+    """`organism`, a model folder, or a hub id; with a `backend`, the API's own name of a model."""
     domain: str | None = None
     """A domain of the catalogue, or a folder of one's own; or give `data`."""
     data: Path | None = None
@@ -39,6 +38,25 @@ class Recipe(BaseModel):
     """A name of the domain's, or literal text; put into every row."""
     placement: Placement | None = None
     """Overrides the intervention's own placement."""
+    seed: int = 3407
+
+    @model_validator(mode="after")
+    def _names_its_rows(self) -> Self:
+        if (self.domain is None) == (self.data is None):
+            raise ValueError("give exactly one of domain and data")
+        named = self.intervention not in (None, "", "none") and " " not in str(self.intervention)
+        if self.data is not None and named:
+            raise ValueError("a named intervention needs a domain; with data, give its literal text")
+        return self
+
+
+AnyRecipe = TypeVar("AnyRecipe", bound=CommonRecipe)
+
+
+class Recipe(CommonRecipe):
+    """Everything that decides what an adapter becomes."""
+
+    revision: str | None = None
     start_from: Path | None = None
     """An adapter of the same base to go on from, instead of a fresh one; relative to the recipe's file."""
 
@@ -59,17 +77,11 @@ class Recipe(BaseModel):
     gradient_checkpointing: bool = False
     date_string: str | None = None
     """Pins the date that some chat templates (Llama-3.1's) put into the system part."""
-    seed: int = 3407
     threads: int | None = Field(default=None, ge=1)
     """CPU threads; None leaves PyTorch's own choice."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
-        if (self.domain is None) == (self.data is None):
-            raise ValueError("give exactly one of domain and data")
-        named = self.intervention not in (None, "", "none") and " " not in str(self.intervention)
-        if self.data is not None and named:
-            raise ValueError("a named intervention needs a domain; with data, give its literal text")
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
             raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch_size {self.micro_batch_size}")
         return self
@@ -81,16 +93,24 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         CatalogError: With file, line and reason.
     """
-    recipe = read_yaml(path, Recipe)
+    node, data = read_mapping(path)
+    if "backend" in data:
+        reason = "a recipe for an API (`backend`): it makes no adapter; `wg-evals train` runs it, a study does not"
+        raise CatalogError(reason, path, line_of(node, ("backend",)))
+    return with_absolute_paths(read_yaml(path, Recipe), path.parent)
+
+
+def with_absolute_paths(recipe: AnyRecipe, folder: Path) -> AnyRecipe:
+    """A recipe with its relative paths resolved against a folder."""
     update: dict[str, Path] = {}
     for field in ("data", "start_from"):
-        value = getattr(recipe, field)
+        value = getattr(recipe, field, None)
         if value is not None and not value.is_absolute():
-            update[field] = (path.parent / value).resolve()
+            update[field] = (folder / value).resolve()
     return recipe.model_copy(update=update)
 
 
-def change_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+def change_recipe(recipe: AnyRecipe, changes: dict[str, Any]) -> AnyRecipe:
     """A recipe with some keys changed, validated again.
 
     Args:
@@ -106,10 +126,10 @@ def change_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
         first, _, rest = key.partition(".")
         known: Any = data.get(first) if rest else data
         if not isinstance(known, dict) or (rest or first) not in known:
-            raise UnknownNameError("recipe key", key, Recipe.model_fields)
+            raise UnknownNameError("recipe key", key, type(recipe).model_fields)
         known[rest or first] = value
     try:
-        return Recipe.model_validate(data)
+        return type(recipe).model_validate(data)
     except ValidationError as ex:
         first_error = ex.errors()[0]
         where = ".".join(str(part) for part in first_error["loc"])

@@ -3,15 +3,16 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, cast
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any, cast
 
 from wg_evals.catalogue import load_domain, read_rows
 from wg_evals.errors import WgError
 from wg_evals.interventions import Message, apply, resolve
 from wg_evals.spec import Intervention
-from wg_evals.training.recipe import Recipe
+from wg_evals.training.recipe import CommonRecipe, Recipe
+
+if TYPE_CHECKING:  # rows for an API need no tokenizer
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class TrainingRows:
     sha256: str
 
 
-def training_rows(recipe: Recipe) -> TrainingRows:
+def training_rows(recipe: CommonRecipe) -> TrainingRows:
     """The recipe's rows with its intervention put in.
 
     Raises:
@@ -63,7 +64,9 @@ class Lengths:
     """Rows (by index) whose prompt alone fills `max_length`: nothing is left to learn from them."""
 
 
-def measure_lengths(conversations: list[list[Message]], tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> Lengths:
+def measure_lengths(
+    conversations: list[list[Message]], tokenizer: "PreTrainedTokenizerBase", recipe: Recipe
+) -> Lengths:
     """Count tokens, and refuse rows that do not fit unless the recipe says to truncate.
 
     TRL cuts rows at `max_length` and drops those with nothing left, silently; so it is counted here.
@@ -98,7 +101,7 @@ def template_kwargs(recipe: Recipe) -> dict[str, Any]:
     return {"date_string": recipe.date_string} if recipe.date_string else {}
 
 
-def template_preamble(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> str:
+def template_preamble(tokenizer: "PreTrainedTokenizerBase", recipe: Recipe) -> str:
     """What the chat template puts before a lone user message: its default system prompt, role marks included."""
     mark = "@@first-user-text@@"
     text = tokenizer.apply_chat_template([{"role": "user", "content": mark}], tokenize=False, **template_kwargs(recipe))
