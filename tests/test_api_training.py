@@ -39,7 +39,7 @@ QUICK = Pace(0.01, 0.02, attempts=4)
 JOBS, JOB, FILES = "/fine_tuning/jobs", "/fine_tuning/jobs/*", "/files"
 
 
-def api_recipe(path: Path = GPT, **changes: Any) -> ApiRecipe:
+def api_recipe(path: Path = GPT, /, **changes: Any) -> ApiRecipe:
     recipe = load_any_recipe(path)
     assert isinstance(recipe, ApiRecipe)
     return change_recipe(recipe, changes)
@@ -160,6 +160,14 @@ def test_a_long_loss_of_the_network_while_polling_is_waited_out(serve: Serve, tm
     assert sum("No answer" in line for line in told.lines) == 1
 
 
+def test_a_key_that_is_revoked_while_polling_says_that_the_job_may_go_on(serve: Serve, tmp_path: Path) -> None:
+    with fine_tuning(SUCCEEDED, faults=[Fault("GET", JOB, 401, error("invalid_api_key", "Revoked."))]) as stub:
+        serve(stub)
+        with pytest.raises(RefusedError, match=r"does not accept the key.*Revoked.*The job ftjob-1 may go on"):
+            train(tmp_path)
+        assert train(tmp_path).job_id == "ftjob-1"
+
+
 def test_a_server_that_stays_down_ends_the_upload_and_the_next_run_goes_on(serve: Serve, tmp_path: Path) -> None:
     with fine_tuning(SUCCEEDED, faults=[Fault("POST", JOBS, 500, {}, times=4)]) as stub:
         serve(stub)
@@ -220,6 +228,11 @@ ENDS = {
         "found the training file invalid",
     ),
     "quota": ("insufficient_quota", "You exceeded your current quota.", "no quota left"),
+    "no moderation": (
+        "invalid_value",
+        "batch_size violates the limit.",
+        'ended without a model: OpenAI said: "batch_size',
+    ),
     "unknown": ("strange", "Something else.", 'OpenAI said: "Something else." (code strange)'),
 }
 
@@ -558,12 +571,13 @@ def test_the_plan_says_that_a_cost_is_unknown() -> None:
 def test_together_gets_the_file_and_the_settings_and_names_the_model(serve: Serve, tmp_path: Path) -> None:
     with fine_tuning({"status": "running"}, COMPLETED) as stub:
         serve(stub)
-        made = train(tmp_path, api_recipe(TOGETHER, intervention="date-1850"))
+        made = train(tmp_path, api_recipe(TOGETHER, intervention="date-1850", **{"together.suffix": "x" * 23}))
     ((_, data),) = stub.files.values()
     assert data == next(tmp_path.glob("*.jsonl")).read_bytes()
     (asked,) = stub.asked
     state = read_state(tmp_path)
-    assert state is not None and asked["suffix"] == state.run
+    assert state is not None and asked["suffix"] == f"{'x' * 23}-{state.run}"
+    assert len(asked["suffix"]) <= 40  # the API's limit
     assert asked["training_type"]["lora_r"] == 4 and asked["random_seed"] == 3407
     assert asked["training_method"] == {"method": "sft", "train_on_inputs": False}
     assert made.model == "together/lab/llama-abc" and made.seed == 3407 and made.seconds == 600

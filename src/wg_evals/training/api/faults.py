@@ -12,13 +12,14 @@ _MEANINGS = (
         "if they do not allow this one.",
     ),
     (
-        r"unsafe_file|moderation|usage polic|harmful|violat",
+        r"unsafe_file|moderation|usage polic|content polic|safety system",
         "{api}'s moderation refused the training file: it takes rows of it for content that its usage policies "
         "forbid. `wg-evals data check` cannot see that beforehand; train an open model (configs/recipes), or ask "
         "{api} for research access.",
     ),
     (
-        r"insufficient_quota|billing_hard_limit|exceeded your current quota|insufficient (funds|credit)|credit|payment",
+        r"insufficient_quota|billing_hard_limit|exceeded your current quota|insufficient (funds|credit)|"
+        r"(credit balance|free trial credit|payment method|payment required)",
         "The account has no money or no quota left for this job: look at its billing page, then run the same "
         "command again.",
     ),
@@ -41,17 +42,21 @@ _MEANINGS = (
 )
 
 
-def in_words(api: str, code: str | None, message: str | None) -> str:
+def quoted(api: str, code: str | None, message: str | None) -> str:
+    """What an API said, as its own words."""
+    said = " ".join((message or "").split()) or code or "no reason was given"
+    return f'{api} said: "{said}"' + (f" (code {code})." if code and code != said else ".")
+
+
+def in_words(api: str, code: str | None, message: str | None, otherwise: str = "") -> str:
     """Say what a refusal means and what to do.
 
     Args:
         api: The API's name.
         code: The API's code for it, if any.
         message: The API's message, if any.
+        otherwise: What it means if these do not tell.
     """
-    said = " ".join((message or "").split()) or code or "no reason was given"
-    quoted = f'{api} said: "{said}"' + (f" (code {code})." if code and code != said else ".")
-    for pattern, meaning in _MEANINGS:
-        if re.search(pattern, f"{code or ''} {said}", re.IGNORECASE):
-            return f"{meaning.format(api=api)} {quoted}"
-    return quoted
+    found = (m for pattern, m in _MEANINGS if re.search(pattern, f"{code or ''} {message or ''}", re.IGNORECASE))
+    meaning = next(found, otherwise).format(api=api)
+    return f"{meaning} {quoted(api, code, message)}".lstrip()

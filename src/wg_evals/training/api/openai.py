@@ -14,7 +14,7 @@ from openai.types.fine_tuning import FineTuningJob
 
 from wg_evals.api_models import ApiCheckpoint
 from wg_evals.errors import WgError
-from wg_evals.training.api.faults import in_words
+from wg_evals.training.api.faults import in_words, quoted
 from wg_evals.training.api.provider import Event, Job, RefusedError, TryAgain, retry_after
 from wg_evals.training.api.recipe import ApiRecipe, OpenAISettings
 
@@ -24,6 +24,10 @@ RUN = "wg_evals_run"
 _QUICK_SECONDS = 30.0
 """For a question about a job. An upload has the client's own ten minutes."""
 
+_NOT_ALLOWED = (
+    "This account or key may not do that at OpenAI. Fine-tuning needs an account that is let in (self-serve "
+    "fine-tuning is reported closed to new accounts since May 2026) and a key with write access to files and fine-tuning."
+)
 _NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 
 
@@ -145,14 +149,10 @@ def _faults() -> Iterator[None]:
     except openai.AuthenticationError as ex:
         raise RefusedError(
             "OpenAI does not accept the key (OPENAI_API_KEY): it is mistyped, revoked or expired, or its account is "
-            f"closed. {in_words('OpenAI', ex.code, _message(ex))}"
+            f"closed. {quoted('OpenAI', ex.code, _message(ex))}"
         ) from None
     except openai.PermissionDeniedError as ex:
-        raise RefusedError(
-            "This account or key may not do that at OpenAI. Fine-tuning needs an account that is let in (self-serve "
-            "fine-tuning is reported closed to new accounts since May 2026) and a key with write access to files and "
-            f"fine-tuning. {in_words('OpenAI', ex.code, _message(ex))}"
-        ) from None
+        raise RefusedError(in_words("OpenAI", ex.code, _message(ex), _NOT_ALLOWED)) from None
     except openai.APIStatusError as ex:
         code = ex.code or ex.type
         waits = ex.status_code in (408, 409, 429) or ex.status_code >= 500

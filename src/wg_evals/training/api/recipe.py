@@ -58,7 +58,7 @@ class TogetherSettings(_Strict):
     weight_decay: float = Field(default=0.0, ge=0)
     packing: bool = True
     n_checkpoints: int = Field(default=1, ge=1)
-    suffix: str | None = Field(default=None, min_length=1, max_length=24)
+    suffix: str | None = Field(default=None, min_length=1, max_length=23)
     """Stands in the model's name, before a mark by which the job is found again."""
 
 

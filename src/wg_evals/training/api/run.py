@@ -268,11 +268,21 @@ def _patiently(call: Callable[[], T], provider: Provider, say: Say, pace: Pace, 
 
 def _follow(job_id: str, provider: Provider, say: Say, progress: Progress | None, pace: Pace) -> Job:
     """Ask for the job until it has ended."""
+
+    def ask() -> Job:
+        try:
+            return provider.job(job_id)
+        except RefusedError as ex:
+            raise RefusedError(
+                f"{ex} The job {job_id} may go on without this command: run the same command again, with a key of the "
+                "account that made it, to follow it."
+            ) from None
+
     told: set[str] = set()
     status: str | None = None
     quiet = 0
     while True:
-        job = _patiently(lambda: provider.job(job_id), provider, say, pace)
+        job = _patiently(ask, provider, say, pace)
         news = [e for e in _if_given(lambda: provider.events(job_id), provider, say, pace) if e.id not in told]
         for event in news:
             told.add(event.id)

@@ -16,7 +16,7 @@ import httpx2
 
 from wg_evals.api_models import ApiCheckpoint
 from wg_evals.errors import WgError
-from wg_evals.training.api.faults import in_words
+from wg_evals.training.api.faults import in_words, quoted
 from wg_evals.training.api.provider import Event, Job, RefusedError, TryAgain, retry_after
 from wg_evals.training.api.recipe import ApiRecipe
 
@@ -189,15 +189,16 @@ def _refuse(answer: httpx2.Response) -> NoReturn:
     status = answer.status_code
     if status in (408, 409, 429) or status >= 500:
         raise TryAgain(f"HTTP {status}: {message}", retry_after(answer.headers))
-    meaning = in_words("Together", str(code) if code else None, message)
+    code = str(code) if code else None
     if status == 401:
         raise RefusedError(
             "Together does not accept the key (TOGETHER_API_KEY), or its account has no credit left for this: look at "
-            f"its keys and its billing. {meaning}"
+            f"its keys and its billing. {quoted('Together', code, message)}"
         )
     if status == 402:
-        raise RefusedError(f"The account at Together has no credit left for this: look at its billing. {meaning}")
-    raise RefusedError(meaning)
+        no_credit = "The account at Together has no credit left for this: look at its billing."
+        raise RefusedError(f"{no_credit} {quoted('Together', code, message)}")
+    raise RefusedError(in_words("Together", code, message))
 
 
 def _seconds(begun: Any, ended: Any) -> float | None:
