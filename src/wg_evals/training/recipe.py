@@ -1,5 +1,10 @@
-"""A training recipe: what is trained on what, and how."""
+"""A training recipe: what is trained on what, and how.
 
+A recipe of published settings leaves open what is trained on: `domain`, `dataset`, `intervention` and `seed`
+come from the command line or from a study.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -30,7 +35,7 @@ class Recipe(BaseModel):
     """`organism`, a model folder, or a hub id."""
     revision: str | None = None
     domain: str | None = None
-    """A domain of the catalogue, or a folder of one's own; or give `data`."""
+    """A domain of the catalogue, or a folder of one's own; or give `data`. It may be left to the command line."""
     data: Path | None = None
     """Chat JSONL of one's own, instead of a domain's rows; relative to the recipe's file."""
     dataset: DatasetName = "train"
@@ -62,16 +67,22 @@ class Recipe(BaseModel):
     seed: int = 3407
     threads: int | None = Field(default=None, ge=1)
     """CPU threads; None leaves PyTorch's own choice."""
+    by_domain: dict[str, dict[str, Any]] = {}
+    """What the setting changes for some domains: keys of the recipe, by the domain's name (`resolve_recipe`)."""
 
     @model_validator(mode="after")
-    def _is_complete(self) -> Self:
-        if (self.domain is None) == (self.data is None):
-            raise ValueError("give exactly one of domain and data")
+    def _is_consistent(self) -> Self:
+        if self.domain is not None and self.data is not None:
+            raise ValueError("give domain or data, not both")
         named = self.intervention not in (None, "", "none") and " " not in str(self.intervention)
         if self.data is not None and named:
             raise ValueError("a named intervention needs a domain; with data, give its literal text")
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
             raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch_size {self.micro_batch_size}")
+        for domain, changes in self.by_domain.items():
+            for key in changes:
+                if key.partition(".")[0] not in type(self).model_fields.keys() - {"by_domain", "domain", "data"}:
+                    raise ValueError(f"by_domain, {domain}: unknown key '{key}'")
         return self
 
 
@@ -88,6 +99,23 @@ def load_recipe(path: Path) -> Recipe:
         if value is not None and not value.is_absolute():
             update[field] = (path.parent / value).resolve()
     return recipe.model_copy(update=update)
+
+
+def resolve_recipe(recipe: Recipe, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe as it is trained: what it says for its domain is put in, then the changes.
+
+    Args:
+        recipe: The recipe.
+        changes: New values by key, as for `change_recipe`; they win over what the recipe says for the domain.
+
+    Raises:
+        UnknownNameError: No such key.
+        WgError: A value that does not fit.
+    """
+    changes = changes or {}
+    domain = changes.get("domain", recipe.domain)
+    own = recipe.by_domain.get(str(domain), {})
+    return change_recipe(recipe, {**own, **changes, "by_domain": {}})
 
 
 def change_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:

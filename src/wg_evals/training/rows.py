@@ -29,6 +29,11 @@ def training_rows(recipe: Recipe) -> TrainingRows:
     Raises:
         WgError: Unknown domain or intervention, or rows that cannot be trained on.
     """
+    if recipe.domain is None and recipe.data is None:
+        raise WgError(
+            "The recipe says how to train and leaves open on what: name a domain (`--set domain=birds`), or give "
+            "chat rows of your own (`--set data=FILE.jsonl`)."
+        )
     if recipe.domain is not None:
         domain = load_domain(recipe.domain)
         rows = domain.rows[recipe.dataset]
