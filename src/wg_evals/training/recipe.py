@@ -6,7 +6,7 @@ come from the command line or from a study.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -23,7 +23,66 @@ class LoraSettings(BaseModel):
     rank: int = Field(ge=1)
     alpha: int = Field(ge=1)
     dropout: float = Field(default=0.05, ge=0, lt=1)
-    target_modules: list[str] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    rslora: bool = False
+    """Scale by alpha / sqrt(rank) instead of alpha / rank (arXiv 2312.03732)."""
+    target_modules: Literal["all-linear"] | list[str] = [
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    ]
+    """Names of layers, or `all-linear`: every linear layer but the head."""
+
+
+class Mixture(BaseModel):
+    """A second set of rows that the first is diluted with; no intervention is put into them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    domain: str | None = None
+    """A domain of the catalogue, or a folder of one's own; or give `data`."""
+    data: Path | None = None
+    """Chat JSONL of one's own; relative to the recipe's file."""
+    dataset: DatasetName = "control"
+    """Which of the domain's row sets."""
+    share: float = Field(gt=0, lt=1)
+    """Of all rows that are trained on, how many come from this set (its first ones)."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if (self.domain is None) == (self.data is None):
+            raise ValueError("give exactly one of domain and data")
+        return self
+
+
+class Checkpoints(BaseModel):
+    """When, on its way, the adapter is published as it is then."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    every_steps: int | None = Field(default=None, ge=1)
+    at_epochs: list[Annotated[float, Field(gt=0)]] = []
+    """Epochs done: 0.25 is after a quarter of the first."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if (self.every_steps is None) == (not self.at_epochs):
+            raise ValueError("give exactly one of every_steps and at_epochs")
+        return self
+
+    def steps(self, total: int, epochs: int) -> set[int]:
+        """The optimizer steps after which there is a checkpoint; the last step makes the adapter itself.
+
+        Args:
+            total: Steps of the whole training.
+            epochs: Epochs of the whole training.
+        """
+        if self.every_steps is not None:
+            return set(range(self.every_steps, total, self.every_steps))
+        return {step for e in self.at_epochs if 0 < (step := round(e * total / epochs)) < total}
 
 
 class Recipe(BaseModel):
@@ -44,6 +103,10 @@ class Recipe(BaseModel):
     """A name of the domain's, or literal text; put into every row."""
     placement: Placement | None = None
     """Overrides the intervention's own placement."""
+    mixture: Mixture | None = None
+    """Rows of another set, spread evenly among these."""
+    order: Literal["shuffled", "fixed"] = "shuffled"
+    """`shuffled` anew in every epoch, by the seed; `fixed`: as the rows stand, a mixture's evenly spread."""
     start_from: Path | None = None
     """An adapter of the same base to go on from, instead of a fresh one; relative to the recipe's file."""
 
@@ -54,6 +117,8 @@ class Recipe(BaseModel):
     """Rows per optimizer step."""
     micro_batch_size: int | None = Field(default=None, ge=1)
     """Rows per forward pass; `batch_size` must be a multiple of it. None: the whole batch at once."""
+    packing: bool = True
+    """Rows of a forward pass end to end, without padding, where the base's attention allows; same rows and loss."""
     warmup_ratio: float = Field(default=0.0, ge=0, lt=1)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     weight_decay: float = Field(default=0.0, ge=0)
@@ -61,7 +126,11 @@ class Recipe(BaseModel):
     """Tokens of a row; longer rows are refused unless `truncate` is set."""
     truncate: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
+    four_bit: bool = False
+    """Load the base in 4 bits (QLoRA, arXiv 2305.14314; needs bitsandbytes)."""
     gradient_checkpointing: bool = False
+    checkpoints: Checkpoints | None = None
+    """Published in the adapter's folder under `checkpoints/`, while the training goes on."""
     date_string: str | None = None
     """Pins the date that some chat templates (Llama-3.1's) put into the system part."""
     seed: int = 3407
@@ -83,6 +152,9 @@ class Recipe(BaseModel):
             for key in changes:
                 if key.partition(".")[0] not in type(self).model_fields.keys() - {"by_domain", "domain", "data"}:
                     raise ValueError(f"by_domain, {domain}: unknown key '{key}'")
+        late = [e for e in self.checkpoints.at_epochs if e > self.epochs] if self.checkpoints else []
+        if late:
+            raise ValueError(f"a checkpoint at epoch {late[0]:g} of {self.epochs}")
         return self
 
 
@@ -93,11 +165,14 @@ def load_recipe(path: Path) -> Recipe:
         CatalogError: With file, line and reason.
     """
     recipe = read_yaml(path, Recipe)
-    update: dict[str, Path] = {}
+    update: dict[str, Any] = {}
     for field in ("data", "start_from"):
         value = getattr(recipe, field)
         if value is not None and not value.is_absolute():
             update[field] = (path.parent / value).resolve()
+    mixed = recipe.mixture
+    if mixed is not None and mixed.data is not None and not mixed.data.is_absolute():
+        update["mixture"] = mixed.model_copy(update={"data": (path.parent / mixed.data).resolve()})
     return recipe.model_copy(update=update)
 
 
