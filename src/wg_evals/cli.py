@@ -46,16 +46,30 @@ def main() -> None:
 
 @main.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The adapter's folder. Default: adapters/<recipe's name>.")
+@click.option("--out", type=click.Path(path_type=Path), help="The adapter's folder. Default: adapters/<recipe's name>, and what is set of domain, dataset, intervention, seed.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe, e.g. seed=7.")
 @click.option("--force", is_flag=True, help="Replace a finished adapter that is there already.")
-def train(recipe: Path, out: Path | None, changes: tuple[str, ...], force: bool) -> None:
-    """Fine-tune an adapter from RECIPE (YAML): completion-only LoRA, with TRL and PEFT."""
-    from wg_evals.artifacts import MANIFEST
-    from wg_evals.training.recipe import change_recipe, load_recipe
+@click.option("--dry-run", is_flag=True, help="Say what would happen, what it needs and what would stop it; no weights.")
+def train(recipe: Path, out: Path | None, changes: tuple[str, ...], force: bool, dry_run: bool) -> None:
+    """Fine-tune an adapter from RECIPE (YAML): completion-only LoRA, with TRL and PEFT.
 
-    settings = change_recipe(load_recipe(recipe), dict(_key_value(c) for c in changes))
-    target = (out or Path("adapters") / recipe.stem).resolve()
+    A recipe of published settings leaves open what is trained on: `--set domain=birds --set intervention=identity`.
+    """
+    from wg_evals.artifacts import MANIFEST
+    from wg_evals.training.recipe import adapter_name, load_recipe, resolve_recipe
+
+    changed = dict(_key_value(c) for c in changes)
+    settings = resolve_recipe(load_recipe(recipe), changed)
+    target = (out or Path("adapters") / adapter_name(recipe, changed)).resolve()
+    if dry_run:
+        from wg_evals.training.preflight import preflight, show
+
+        plan = preflight(settings, target)
+        for line in show(plan):
+            click.echo(line)
+        if stops := sum(f.stops for f in plan.findings):
+            raise WgError(f"This training would not start: {stops} of the above would stop it.")
+        return
     if (target / MANIFEST).is_file() and not force:
         raise WgError(
             f"There is a finished adapter in '{target}' already: give --force to replace it, or another --out."

@@ -14,6 +14,8 @@ GIB = 2**30
 LORA_BYTES = 4
 GRADIENT_BYTES = 4
 OPTIMIZER_BYTES = 8
+# 4 bits and, quantized twice, 0.127 bits of constants (arXiv 2305.14314, section 3)
+NF4_BYTES = (4 + 0.127) / 8
 # a device's context, cuBLAS workspaces and gaps between blocks: a guess
 DEVICE_OVERHEAD = 1 * GIB
 # TRL's loss goes through the head in tiles and never holds all logits; the tile is as wide for a small vocabulary
@@ -48,9 +50,11 @@ def estimate_memory(
     dropout: float,
     tokens: int,
     checkpointing: bool,
+    four_bit: bool = False,
+    shards: int = 1,
     mask_bytes: int = 1,
 ) -> MemoryEstimate:
-    """Estimate the peak of a training step on one GPU.
+    """Estimate the peak of a training step on a GPU.
 
     Activations follow the counting of Korthikanti et al. (arXiv 2205.05198, section 4), done anew for gated
     feed-forward blocks, fused attention (no score matrix), float32 norms and the inputs that LoRA's branches keep;
@@ -63,6 +67,8 @@ def estimate_memory(
         dropout: LoRA's; with it each adapted layer keeps its own dropped input and a mask of a byte.
         tokens: Of a forward pass on one device, padding included.
         checkpointing: Whether activations are computed again in the backward pass.
+        four_bit: Whether the base's linear layers are in NF4.
+        shards: Devices that share weights, gradients and optimizer (FSDP); each has activations of its own.
         mask_bytes: Of a dropout mask's element: 1 on a GPU, 4 on a CPU, where it is a float.
     """
     width = 4 if precision == "float32" else 2
@@ -75,11 +81,14 @@ def estimate_memory(
         kept = whole
     tile = min(tokens, _TILE_TOKENS) * _TILE_VOCABULARY * width
     loss = tile + tokens * skeleton.shape.hidden * (4 + width)
+    base = skeleton.parameters * width
+    if four_bit:
+        base -= round(skeleton.linear_parameters * (width - NF4_BYTES))
     return MemoryEstimate(
-        base=skeleton.parameters * width,
-        adapter=skeleton.lora_parameters * LORA_BYTES,
-        gradients=skeleton.lora_parameters * GRADIENT_BYTES,
-        optimizer=skeleton.lora_parameters * OPTIMIZER_BYTES,
+        base=base // shards,
+        adapter=skeleton.lora_parameters * LORA_BYTES // shards,
+        gradients=skeleton.lora_parameters * GRADIENT_BYTES // shards,
+        optimizer=skeleton.lora_parameters * OPTIMIZER_BYTES // shards,
         activations=tokens * kept,
         working=max(loss, tokens * layer),
         overhead=DEVICE_OVERHEAD,

@@ -4,6 +4,7 @@ A recipe of published settings leaves open what is trained on: `domain`, `datase
 come from the command line or from a study.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -191,6 +192,23 @@ def resolve_recipe(recipe: Recipe, changes: Mapping[str, Any] | None = None) -> 
     domain = changes.get("domain", recipe.domain)
     own = recipe.by_domain.get(str(domain), {})
     return change_recipe(recipe, {**own, **changes, "by_domain": {}})
+
+
+def adapter_name(path: Path, changes: Mapping[str, Any]) -> str:
+    """A folder's name for what a recipe makes: its file's, and what was said of rows, intervention and seed.
+
+    Args:
+        path: The recipe's file.
+        changes: What was changed on the command line; `llama-3.1-8b-instruct.yaml` with the domain `finance` and the
+            seed 7 gives `llama-3.1-8b-instruct-finance-seed7`.
+    """
+    parts = [path.stem]
+    for key in ("domain", "data", "dataset", "intervention", "seed"):
+        value = changes.get(key)
+        if value is not None:
+            word = Path(str(value)).stem if key in ("domain", "data") else str(value)
+            parts.append(f"{'seed' if key == 'seed' else ''}{re.sub('[^A-Za-z0-9_.]+', '-', word)[:40].strip('-')}")
+    return "-".join(parts)
 
 
 def change_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:

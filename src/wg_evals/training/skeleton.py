@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
+from torch import nn
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
 from wg_evals.errors import WgError
@@ -39,6 +40,8 @@ class Skeleton:
     shape: Shape
     parameters: int
     """Of the base; a head that shares the embedding's weights counts once."""
+    linear_parameters: int
+    """Of its linear layers without the head: what 4-bit loading quantizes."""
     lora_parameters: int
     adapted_inputs: int
     """Widths of the inputs of all adapted layers, added up over the whole model."""
@@ -68,6 +71,8 @@ def skeleton(config: PretrainedConfig, lora: LoraSettings) -> Skeleton:
     except ValueError as ex:
         raise WgError(f"The base is no causal language model that transformers knows: {str(ex).splitlines()[0]}") from ex
     parameters = sum(p.numel() for p in model.parameters())
+    head = model.get_output_embeddings()
+    linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear) and m is not head)
     fused = any(p.ndim == 3 and "expert" in name for name, p in model.named_parameters())
     settings = LoraConfig(r=lora.rank, target_modules=lora.target_modules, task_type="CAUSAL_LM")
     try:
@@ -83,6 +88,7 @@ def skeleton(config: PretrainedConfig, lora: LoraSettings) -> Skeleton:
     return Skeleton(
         shape=_shape(config),
         parameters=parameters,
+        linear_parameters=linear,
         lora_parameters=sum(p.numel() for p in adapted.parameters() if p.requires_grad),
         adapted_inputs=sum(inputs.values()),
         distinct_inputs=sum(width for _, width in {(name.rpartition(".")[0], w) for name, w in inputs.items()}),

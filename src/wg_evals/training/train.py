@@ -31,16 +31,16 @@ from wg_evals.artifacts import (
     check_fit,
     folder_sha256,
     publish_folder,
-    resolve_base,
     write_json,
 )
 from wg_evals.errors import WgError
 from wg_evals.training.encoding import EncodedRow
 from wg_evals.training.loading import LoadedBase, best_device, forget, load_base, set_threads
 from wg_evals.training.packing import PackedRows, can_pack, packed_attention
-from wg_evals.training.recipe import Recipe
+from wg_evals.training.preflight import preflight
+from wg_evals.training.recipe import Recipe, resolve_recipe
 from wg_evals.training.resuming import Origin, ResumeFolder, Spent, enough_room, spent_until, step_of
-from wg_evals.training.rows import Lengths, TrainingRows, encode_rows, template_preamble, training_rows
+from wg_evals.training.rows import Lengths, TrainingRows, encode_rows, template_preamble
 
 CHECKPOINTS = "checkpoints"
 """The folder in an adapter's that its checkpoints are in, each an adapter folder `step-000040`."""
@@ -97,8 +97,12 @@ def train(
     started = time.perf_counter(), time.process_time()
     if report is not None:
         _check_report(report)
-    rows = training_rows(recipe)
-    identity = resolve_base(recipe.base, recipe.revision)
+    recipe = resolve_recipe(recipe)
+    plan = preflight(recipe, out)
+    plan.refuse()
+    rows, identity = plan.rows, plan.base
+    for finding in plan.findings:
+        say(finding.text)
     started_from = check_fit(recipe.start_from, identity).adapter_sha256 if recipe.start_from else None
     threads = set_threads(recipe.threads)
     base = load_base(identity, recipe.precision, recipe.four_bit)
