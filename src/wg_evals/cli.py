@@ -16,6 +16,7 @@ from wg_evals.errors import WgError
 from wg_evals.judging.cli import agree_command, rejudge_command
 from wg_evals.planning.cli import plan_command
 from wg_evals.study.cli import report_command, study_command
+from wg_evals.training.cli import card_command
 
 
 class _Group(click.Group):
@@ -203,6 +204,7 @@ main.add_command(study_command)
 main.add_command(report_command)
 main.add_command(rejudge_command)
 main.add_command(agree_command)
+main.add_command(card_command)
 
 
 def _key_value(text: str) -> tuple[str, Any]:

@@ -34,6 +34,7 @@ from wg_evals.artifacts import (
     write_json,
 )
 from wg_evals.errors import WgError
+from wg_evals.training.card import write_card
 from wg_evals.training.encoding import EncodedRow
 from wg_evals.training.loading import LoadedBase, best_device, forget, load_base, set_threads
 from wg_evals.training.packing import PackedRows, can_pack, packed_attention
@@ -209,6 +210,7 @@ class _Run:
             cpu_seconds=round(spent.cpu_seconds, 2),
             adapter_sha256=folder_sha256(folder),
         )
+        write_card(folder, manifest, name=self.out.name)
         write_json(folder / MANIFEST, manifest)
         return manifest
 
