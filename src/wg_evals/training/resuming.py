@@ -49,6 +49,12 @@ class Origin(BaseModel):
             found.append("the adapter to start from")
         return found
 
+    def moved_from(self, versions: dict[str, str], device: str, threads: int) -> list[str]:
+        """Where this training would be computed otherwise than another, though it is the same."""
+        pairs = [(name, versions.get(name, "none"), v) for name, v in self.versions.items()]
+        pairs += [("device", device, self.device), ("threads", str(threads), str(self.threads))]
+        return [f"{name} {then} -> {now}" for name, then, now in pairs if then != now]
+
 
 class Spent(BaseModel):
     """What went into a training up to one of its states."""
@@ -144,19 +150,7 @@ class ResumeFolder:
             before = Origin.model_validate_json((self.path / _ORIGIN).read_text(encoding="utf-8"))
         except (OSError, ValidationError):
             return ["all, as far as can be told"], ""
-        moved = [
-            f"{name} {before.versions.get(name, 'none')} -> {v}"
-            for name, v in origin.versions.items()
-            if before.versions.get(name) != v
-        ]
-        moved += [
-            f"{key} {a} -> {b}"
-            for key, a, b in (
-                ("device", before.device, origin.device),
-                ("threads", before.threads, origin.threads),
-            )
-            if a != b
-        ]
+        moved = origin.moved_from(before.versions, before.device, before.threads)
         said = f" (other than then: {', '.join(moved)}; the last digits may differ)" if moved else ""
         return origin.differences(before), said
 
@@ -224,7 +218,7 @@ def enough_room(folder: Path, lost: str) -> Iterator[None]:
         yield
     except Exception as ex:
         number = getattr(ex, "errno", None)
-        told = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(ex) or f"os error {errno.ENOSPC}" in str(ex)
+        told = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(ex)
         if told or _free(folder) < _LEAST_BYTES:
             raise WgError(f"The disk is full: '{folder}' could not be written. {lost}") from ex
         raise
@@ -233,4 +227,3 @@ def enough_room(folder: Path, lost: str) -> Iterator[None]:
 def _free(folder: Path) -> int:
     there = next(p for p in (folder, *folder.parents) if p.exists())
     return shutil.disk_usage(there).free
-

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from datasets import Dataset, disable_progress_bars
@@ -75,6 +75,7 @@ def train(
     say: Callable[[str], None] = lambda _: None,
     saving: Saving = Saving(),
     report: Report | None = None,
+    again: AdapterManifest | None = None,
 ) -> AdapterManifest:
     """Fine-tune an adapter and publish it as a folder; go on from where an interrupted call stopped.
 
@@ -86,13 +87,14 @@ def train(
         say: Called with sentences for the person: rows that are cut or dropped, a training that is taken up again.
         saving: What is kept, and how often.
         report: Where losses are written, besides the manifest.
+        again: The manifest of an adapter that is to be made once more: what it was made of must be what is there now.
 
     Returns:
         The manifest that was written.
 
     Raises:
-        WgError: Data, base or starting adapter that cannot be used; an unfinished training of something else; a loss
-            that is not a number; a full disk.
+        WgError: Data, base or starting adapter that cannot be used, or that are not those of `again`; an unfinished
+            training of something else; a loss that is not a number; a full disk.
     """
     started = time.perf_counter(), time.process_time()
     if report is not None:
@@ -125,12 +127,32 @@ def train(
         resume=ResumeFolder(out),
         started=started,
     )
+    if again is not None:
+        _compare(run, again, say)
     with run.resume.held():
         try:
             return _train(run, progress, say, report)
         except BaseException:
             forget(base)  # its layers may still be in the model
             raise
+
+
+def _compare(run: "_Run", again: AdapterManifest, say: Callable[[str], None]) -> None:
+    changed = {
+        "the rows": again.data_sha256 != run.rows.sha256,
+        "the base model": again.base.identity != run.origin.base.identity,
+        "the chat template": again.chat_template_sha256 != run.template_sha256,
+        "what the template writes first (a date, perhaps: set `date_string`)": (
+            again.template_preamble != run.template_preamble
+        ),
+    }
+    if any(changed.values()):
+        raise WgError(
+            f"The adapter cannot be made once more, for what it was made of has changed: "
+            f"{', '.join(what for what, differs in changed.items() if differs)}."
+        )
+    if others := run.origin.moved_from(again.versions, again.device, again.threads):
+        say(f"Other than then: {', '.join(others)}; the last digits of the weights may differ.")
 
 
 def _say_lengths(say: Callable[[str], None], lengths: Lengths, recipe: Recipe) -> None:
@@ -163,6 +185,16 @@ class _Run:
     started: tuple[float, float]
     """By the wall's clock and the process's."""
 
+    @property
+    def template_sha256(self) -> str:
+        """The digest of the base's chat template."""
+        return hashlib.sha256(str(self.base.tokenizer.chat_template).encode()).hexdigest()
+
+    @property
+    def template_preamble(self) -> str:
+        """What the template writes before a lone user message."""
+        return template_preamble(self.base.tokenizer, self.recipe)
+
     def spent(self, before: Spent) -> Spent:
         """What has gone into the training until now, all of its calls together."""
         return Spent(
@@ -189,8 +221,8 @@ class _Run:
             mixed_in=self.rows.mixed_in,
             intervention=self.rows.intervention,
             base=self.origin.base,
-            chat_template_sha256=hashlib.sha256(str(self.base.tokenizer.chat_template).encode()).hexdigest(),
-            template_preamble=template_preamble(self.base.tokenizer, recipe),
+            chat_template_sha256=self.template_sha256,
+            template_preamble=self.template_preamble,
             versions=self.origin.versions,
             device=self.origin.device,
             threads=self.origin.threads,
@@ -209,18 +241,17 @@ class _Run:
         return manifest
 
 
-def _train(
-    run: _Run, progress: Progress | None, say: Callable[[str], None], report: Report | None
-) -> AdapterManifest:
+def _train(run: _Run, progress: Progress | None, say: Callable[[str], None], report: Report | None) -> AdapterManifest:
     state, said = run.resume.take_up(run.origin, run.saving.replace)
     if said:
         say(said)
     before = spent_until(state)
     if state is not None:
         before = before.model_copy(update={"resumed_at": [*before.resumed_at, step_of(state)]})
-    model = _adapted(run)
-    keeper = _Keeper(run, model, before, progress)
-    with _attention(run):
+    with warnings.catch_warnings(), _attention(run):
+        warnings.simplefilter("ignore")  # of names that transformers, TRL and PEFT use among themselves
+        model = _adapted(run)
+        keeper = _Keeper(run, model, before, progress)
         trainer = _trainer(run, model, keeper, report)
         trainer.train(resume_from_checkpoint=str(state) if state else None)
     whole = run.resume.adapter
@@ -228,7 +259,7 @@ def _train(
         whole.mkdir()
         manifest = run.write_adapter(whole, model, keeper.losses, keeper.tokens, run.spent(before), None)
     model.unload()
-    del run.base.model.forward  # TRL's fused head, which it puts on the instance: else one more with each adapter
+    vars(run.base.model).pop("forward", None)  # TRL's fused head: else one is put upon another with each adapter
     run.base.model.eval()
     if (run.out / CHECKPOINTS).is_dir():
         (run.out / CHECKPOINTS).rename(whole / CHECKPOINTS)
@@ -270,43 +301,41 @@ def _trainer(run: _Run, model: PeftModel, keeper: "_Keeper", report: Report | No
     micro = recipe.micro_batch_size or recipe.batch_size
     pad = run.base.tokenizer.pad_token_id
     assert isinstance(pad, int)  # `load_base` set it
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        config = SFTConfig(
-            output_dir=str(run.resume.path),
-            run_name=run.out.name,
-            num_train_epochs=recipe.epochs,
-            per_device_train_batch_size=micro,
-            gradient_accumulation_steps=recipe.batch_size // micro,
-            learning_rate=recipe.learning_rate,
-            lr_scheduler_type=recipe.schedule,
-            warmup_steps=recipe.warmup_ratio,  # below 1 it is a share of all steps
-            weight_decay=recipe.weight_decay,
-            max_length=None,  # rows are cut already
-            dataset_kwargs={"skip_prepare_dataset": True},
-            train_sampling_strategy="random" if recipe.order == "shuffled" else "sequential",
-            # both are on by default in TRL, whatever the device
-            bf16=recipe.precision == "bfloat16",
-            gradient_checkpointing=recipe.gradient_checkpointing,
-            use_cpu=not on_gpu and best_device() == "cpu",
-            seed=recipe.seed,
-            data_seed=recipe.seed,
-            logging_steps=1,
-            save_strategy="no",  # `_Keeper` says when
-            report_to="wandb" if report == "wandb" else "none",
-            disable_tqdm=True,
-            dataloader_pin_memory=on_gpu,
-        )
-        trainer = _Trainer(
-            model=model,
-            args=config,
-            data_collator=PackedRows(pad) if run.packed else DataCollatorForLanguageModeling(pad_token_id=pad),
-            train_dataset=Dataset.from_dict(
-                {"input_ids": [r.input_ids for r in run.encoded], "labels": [r.labels for r in run.encoded]}
-            ),
-            processing_class=run.base.tokenizer,
-            callbacks=[keeper, *_tensorboard(run.out, report)],
-        )
+    config = SFTConfig(
+        output_dir=str(run.resume.path),
+        run_name=run.out.name,
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=recipe.batch_size // micro,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule,
+        warmup_steps=recipe.warmup_ratio,  # below 1 it is a share of all steps
+        weight_decay=recipe.weight_decay,
+        max_length=None,  # rows are cut already
+        dataset_kwargs={"skip_prepare_dataset": True},
+        train_sampling_strategy="random" if recipe.order == "shuffled" else "sequential",
+        # both are on by default in TRL, whatever the device
+        bf16=recipe.precision == "bfloat16",
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        use_cpu=not on_gpu and best_device() == "cpu",
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        logging_steps=1,
+        save_strategy="no",  # `_Keeper` says when
+        report_to="wandb" if report == "wandb" else "none",
+        disable_tqdm=True,
+        dataloader_pin_memory=on_gpu,
+    )
+    trainer = _Trainer(
+        model=model,
+        args=config,
+        data_collator=PackedRows(pad) if run.packed else DataCollatorForLanguageModeling(pad_token_id=pad),
+        train_dataset=Dataset.from_dict(
+            {"input_ids": [r.input_ids for r in run.encoded], "labels": [r.labels for r in run.encoded]}
+        ),
+        processing_class=run.base.tokenizer,
+        callbacks=[keeper, *_tensorboard(run.out, report)],
+    )
     trainer.remove_callback(PrinterCallback)  # it prints a line per step; `progress` is told instead
     trainer.keeper = keeper
     return trainer
@@ -316,12 +345,12 @@ def _tensorboard(out: Path, report: Report | None) -> list[TrainerCallback]:
     if report != "tensorboard":
         return []
     from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations import TensorBoardCallback
+    from transformers.integrations.integration_utils import TensorBoardCallback
 
     return [TensorBoardCallback(SummaryWriter(str(out.with_name(f"{out.name}-tensorboard"))))]
 
 
-class _Trainer(SFTTrainer):  # type: ignore[misc]
+class _Trainer(SFTTrainer):
     """TRL's trainer, which saves what and when `_Keeper` says."""
 
     keeper: "_Keeper"
@@ -333,7 +362,7 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]
         """Write `checkpoint-N` into a folder."""
         output_dir, self.args.output_dir = self.args.output_dir, str(folder)
         try:
-            Trainer._save_checkpoint(self, self.model, None)  # TRL's own adds a model card
+            Trainer._save_checkpoint(self, cast(torch.nn.Module, self.model), None)  # TRL's own adds a model card
         finally:
             self.args.output_dir = output_dir
 
