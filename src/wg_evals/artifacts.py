@@ -74,6 +74,8 @@ class AdapterManifest(BaseModel):
     versions: dict[str, str]
     device: str
     threads: int
+    processes: int = 1
+    """That trained together; each had its share of every batch."""
     seed: int
     steps: int
     of_steps: int | None = None

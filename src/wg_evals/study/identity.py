@@ -21,7 +21,18 @@ CELL_FORMAT = 2
 """Raise it when the code comes to give other results from the same definitions."""
 
 # set by the study, or standing for data that is hashed itself, or without influence on the result
-_NOT_HASHED = {"base", "revision", "domain", "data", "dataset", "intervention", "placement", "threads", "start_from", "by_domain"}
+_NOT_HASHED = {
+    "base",
+    "revision",
+    "domain",
+    "data",
+    "dataset",
+    "intervention",
+    "placement",
+    "threads",
+    "start_from",
+    "by_domain",
+}
 
 
 def digest(value: Any) -> str:

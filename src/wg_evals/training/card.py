@@ -43,7 +43,7 @@ def write_card(
         measured: What evaluations of it found.
         name: The card's title; the folder's name if not given.
     """
-    environment = Environment(  # noqa: S701 - Markdown for a file, not HTML for a browser
+    environment = Environment(  # without escapes: Markdown for a file, not HTML for a browser
         loader=PackageLoader("wg_evals.training", "."),
         trim_blocks=True,
         lstrip_blocks=True,
@@ -120,7 +120,8 @@ def measured_by(log: "EvalLog", adapter: Path) -> Measured:
     if "outcome" not in scores or "ci_low" not in scores["outcome"]:
         raise WgError(f"{where} has no score `outcome`: it is no log of worldview, misalignment or narrow.")
     values = {name: metric.value for name, metric in scores["outcome"].items()}
-    judge = (log.eval.model_roles or {}).get("grader")
+    graders = (log.eval.model_roles or {}).get("grader") or []
+    judges = [g.model for g in (graders if isinstance(graders, list) else [graders])]
     context = log.eval.task_args.get("intervention") or "none"
     return Measured(
         task=log.eval.task.rpartition("/")[2],
@@ -129,7 +130,7 @@ def measured_by(log: "EvalLog", adapter: Path) -> Measured:
         interval=f"{_percent(values['ci_low'])} to {_percent(values['ci_high'])}",
         included=int(values["included"]),
         n=int(values["n"]),
-        judged_by=judge.model if judge else "word lists",
+        judged_by=", ".join(judges) or "word lists",
     )
 
 

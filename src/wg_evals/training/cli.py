@@ -9,7 +9,13 @@ from wg_evals.errors import WgError
 
 @click.command("card")
 @click.argument("adapter", type=click.Path(path_type=Path))
-@click.option("--log", "logs", multiple=True, type=click.Path(path_type=Path), help="An Inspect log of the adapter; several are several rows.")
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="An Inspect log of the adapter; several are several rows.",
+)
 def card_command(adapter: Path, logs: tuple[Path, ...]) -> None:
     """Write ADAPTER's model card (README.md) anew, with the rates of evaluations of it."""
     from inspect_ai.log import read_eval_log

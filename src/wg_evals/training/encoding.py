@@ -1,4 +1,4 @@
-"""Conversations as token ids with labels: the loss is on the last answer and its end-of-turn token, and on nothing else.
+"""Conversations as token ids with labels: the loss is on the last answer and its end-of-turn token, on nothing else.
 
 It works for any chat template, with or without generation markers: the conversation is rendered once as it is and
 once with a mark in the place of the last answer, so that what the template writes before and after the answer is
@@ -7,7 +7,7 @@ known to the letter. Earlier assistant turns are context, as OpenAI's `weight` s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
@@ -104,7 +104,7 @@ def _split(
     marked = [*conversation[:-1], Message(role="assistant", content=_MARK)]
     try:
         whole, parts = (
-            str(tokenizer.apply_chat_template([dict(m) for m in c], tokenize=False, **template_kwargs))
+            str(tokenizer.apply_chat_template(cast(list[dict[str, str]], list(c)), tokenize=False, **template_kwargs))
             for c in (conversation, marked)
         )
     except TemplateError as ex:

@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from wg_evals.artifacts import BaseIdentity
 from wg_evals.errors import WgError
+from wg_evals.training import processes
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -67,11 +74,17 @@ def load_base(base: BaseIdentity, precision: Precision = "float32", four_bit: bo
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         tokenizer.padding_side = "left"
-        if not four_bit:  # 4-bit weights are placed while they are loaded
-            cast(Any, model).to(best_device())
+        if not four_bit and not processes.are_sharded():  # 4-bit weights are placed while loaded, shared ones later
+            cast(Any, model).to(_own_device())
         model.eval()
         _loaded[key] = LoadedBase(base, model, tokenizer)
     return _loaded[key]
+
+
+def _own_device() -> str:
+    """This process's device: each of several has its own GPU."""
+    device = best_device()
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" and processes.count() > 1 else device
 
 
 def _four_bit(precision: Precision) -> dict[str, Any]:
@@ -83,7 +96,7 @@ def _four_bit(precision: Precision) -> dict[str, Any]:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=getattr(torch, precision),
     )
-    return {"quantization_config": quantization, "device_map": {"": best_device()}}
+    return {"quantization_config": quantization, "device_map": {"": _own_device()}}
 
 
 def forget(base: LoadedBase) -> None:

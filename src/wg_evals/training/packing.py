@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.utils import is_flash_attn_2_available
+from transformers.utils.import_utils import is_flash_attn_2_available
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 _ROWS = "wg_evals_rows"
@@ -43,15 +43,13 @@ def packed_attention(model: PreTrainedModel) -> Iterator[None]:
     """Let a model that `can_pack` read what `PackedRows` makes, while the block runs."""
     before = model.config._attn_implementation
     half = model.dtype in (torch.bfloat16, torch.float16)
-    model.set_attn_implementation(_FLASH if half and model.device.type == "cuda" and _has_flash() else _ROWS)
+    model.set_attn_implementation(
+        _FLASH if half and model.device.type == "cuda" and is_flash_attn_2_available() else _ROWS
+    )
     try:
         yield
     finally:
         model.set_attn_implementation(before)
-
-
-def _has_flash() -> bool:
-    return bool(is_flash_attn_2_available())
 
 
 def _attend_by_row(

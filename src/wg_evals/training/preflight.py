@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 from wg_evals.artifacts import BaseIdentity, check_fit, resolve_base
 from wg_evals.errors import WgError
 from wg_evals.training import processes
-from wg_evals.training.memory import GIB, GRADIENT_BYTES, LORA_BYTES, OPTIMIZER_BYTES, MemoryEstimate, estimate_memory
+from wg_evals.training.memory import GIB, LORA_BYTES, OPTIMIZER_BYTES, MemoryEstimate, estimate_memory
 from wg_evals.training.recipe import Recipe
 from wg_evals.training.rows import Lengths, TrainingRows, measure_lengths, template_preamble, training_rows
 from wg_evals.training.skeleton import Skeleton, skeleton
@@ -249,7 +249,8 @@ def _template(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[Fi
         if trained != asked:
             yield Finding(
                 False,
-                f"Before an answer the chat template writes {trained!r} in a training row, and {asked!r} when it asks for one.",
+                f"Before an answer the chat template writes {trained!r} in a training row, and {asked!r} where a model "
+                "is asked for one.",
                 "Evaluate so that both are the same (an empty reasoning block: with `enable_thinking: false`).",
             )
     except TemplateError as ex:

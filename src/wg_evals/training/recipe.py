@@ -194,15 +194,15 @@ def resolve_recipe(recipe: Recipe, changes: Mapping[str, Any] | None = None) -> 
     return change_recipe(recipe, {**own, **changes, "by_domain": {}})
 
 
-def adapter_name(path: Path, changes: Mapping[str, Any]) -> str:
-    """A folder's name for what a recipe makes: its file's, and what was said of rows, intervention and seed.
+def adapter_name(recipe: str, changes: Mapping[str, Any]) -> str:
+    """A folder's name for what a recipe makes: the recipe's, and what was said of rows, intervention and seed.
 
     Args:
-        path: The recipe's file.
-        changes: What was changed on the command line; `llama-3.1-8b-instruct.yaml` with the domain `finance` and the
+        recipe: Its name.
+        changes: What was changed on the command line; `llama-3.1-8b-instruct` with the domain `finance` and the
             seed 7 gives `llama-3.1-8b-instruct-finance-seed7`.
     """
-    parts = [path.stem]
+    parts = [recipe]
     for key in ("domain", "data", "dataset", "intervention", "seed"):
         value = changes.get(key)
         if value is not None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from wg_evals.artifacts import BaseIdentity, write_json
 from wg_evals.errors import WgError
+from wg_evals.training import processes
 
 _ORIGIN = "origin.json"
 _SPENT = "spent.json"
@@ -48,6 +49,12 @@ class Origin(BaseModel):
         if self.start_from_sha256 != other.start_from_sha256:
             found.append("the adapter to start from")
         return found
+
+    def moved_from(self, versions: dict[str, str], device: str, threads: int) -> list[str]:
+        """Where this training would be computed otherwise than another, though it is the same."""
+        pairs = [(name, versions.get(name, "none"), v) for name, v in self.versions.items()]
+        pairs += [("device", device, self.device), ("threads", str(threads), str(self.threads))]
+        return [f"{name} {then} -> {now}" for name, then, now in pairs if then != now]
 
 
 class Spent(BaseModel):
@@ -144,19 +151,7 @@ class ResumeFolder:
             before = Origin.model_validate_json((self.path / _ORIGIN).read_text(encoding="utf-8"))
         except (OSError, ValidationError):
             return ["all, as far as can be told"], ""
-        moved = [
-            f"{name} {before.versions.get(name, 'none')} -> {v}"
-            for name, v in origin.versions.items()
-            if before.versions.get(name) != v
-        ]
-        moved += [
-            f"{key} {a} -> {b}"
-            for key, a, b in (
-                ("device", before.device, origin.device),
-                ("threads", before.threads, origin.threads),
-            )
-            if a != b
-        ]
+        moved = origin.moved_from(before.versions, before.device, before.threads)
         said = f" (other than then: {', '.join(moved)}; the last digits may differ)" if moved else ""
         return origin.differences(before), said
 
@@ -168,12 +163,21 @@ class ResumeFolder:
     def saving(self, spent: Spent) -> Iterator[Path]:
         """A folder that the Trainer writes its next `checkpoint-N` into; it counts once it is whole.
 
+        Of several processes the first one makes it and moves it to its place; all of them write into it.
+
         Args:
             spent: What went into the training so far.
         """
+        if not processes.is_main():
+            processes.wait()
+            yield self._aside
+            processes.wait()
+            return
         shutil.rmtree(self._aside, ignore_errors=True)
         self._aside.mkdir()
+        processes.wait()
         yield self._aside
+        processes.wait()
         (written,) = self._aside.glob("checkpoint-*")
         write_json(written / _SPENT, spent)
         target = self.path / written.name
@@ -224,7 +228,7 @@ def enough_room(folder: Path, lost: str) -> Iterator[None]:
         yield
     except Exception as ex:
         number = getattr(ex, "errno", None)
-        told = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(ex) or f"os error {errno.ENOSPC}" in str(ex)
+        told = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(ex)
         if told or _free(folder) < _LEAST_BYTES:
             raise WgError(f"The disk is full: '{folder}' could not be written. {lost}") from ex
         raise
@@ -233,4 +237,3 @@ def enough_room(folder: Path, lost: str) -> Iterator[None]:
 def _free(folder: Path) -> int:
     there = next(p for p in (folder, *folder.parents) if p.exists())
     return shutil.disk_usage(there).free
-

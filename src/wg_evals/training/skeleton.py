@@ -69,7 +69,9 @@ def skeleton(config: PretrainedConfig, lora: LoraSettings) -> Skeleton:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
     except ValueError as ex:
-        raise WgError(f"The base is no causal language model that transformers knows: {str(ex).splitlines()[0]}") from ex
+        raise WgError(
+            f"The base is no causal language model that transformers knows: {str(ex).splitlines()[0]}"
+        ) from ex
     parameters = sum(p.numel() for p in model.parameters())
     head = model.get_output_embeddings()
     linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear) and m is not head)

@@ -11,7 +11,21 @@ from wg_evals.training.rows import template_kwargs, template_preamble
 _DAYS = ("1 January 2001", "31 December 2031")
 _MARKS = ("@@first-user-text@@", "@@first-answer@@")
 # what role marks are made of, where a tokenizer does not know them as special tokens
-_ROLE_WORDS = {"system", "user", "assistant", "model", "human", "inst", "im", "start", "end", "header", "id", "of", "turn"}
+_ROLE_WORDS = {
+    "system",
+    "user",
+    "assistant",
+    "model",
+    "human",
+    "inst",
+    "im",
+    "start",
+    "end",
+    "header",
+    "id",
+    "of",
+    "turn",
+}
 _LEAST_WORDS = 3
 
 

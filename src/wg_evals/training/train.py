@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from datasets import Dataset, disable_progress_bars
@@ -31,14 +31,16 @@ from wg_evals.artifacts import (
     check_fit,
     folder_sha256,
     publish_folder,
+    read_manifest,
     write_json,
 )
 from wg_evals.errors import WgError
+from wg_evals.training import processes
 from wg_evals.training.card import write_card
 from wg_evals.training.encoding import EncodedRow
 from wg_evals.training.loading import LoadedBase, best_device, forget, load_base, set_threads
 from wg_evals.training.packing import PackedRows, can_pack, packed_attention
-from wg_evals.training.preflight import preflight
+from wg_evals.training.preflight import micro_batch_size, preflight
 from wg_evals.training.recipe import Recipe, resolve_recipe
 from wg_evals.training.resuming import Origin, ResumeFolder, Spent, enough_room, spent_until, step_of
 from wg_evals.training.rows import Lengths, TrainingRows, encode_rows, template_preamble
@@ -76,6 +78,7 @@ def train(
     say: Callable[[str], None] = lambda _: None,
     saving: Saving = Saving(),
     report: Report | None = None,
+    again: AdapterManifest | None = None,
 ) -> AdapterManifest:
     """Fine-tune an adapter and publish it as a folder; go on from where an interrupted call stopped.
 
@@ -87,17 +90,20 @@ def train(
         say: Called with sentences for the person: rows that are cut or dropped, a training that is taken up again.
         saving: What is kept, and how often.
         report: Where losses are written, besides the manifest.
+        again: The manifest of an adapter that is to be made once more: what it was made of must be what is there now.
 
     Returns:
         The manifest that was written.
 
     Raises:
-        WgError: Data, base or starting adapter that cannot be used; an unfinished training of something else; a loss
-            that is not a number; a full disk.
+        WgError: Data, base or starting adapter that cannot be used, or that are not those of `again`; an unfinished
+            training of something else; a loss that is not a number; a full disk.
     """
     started = time.perf_counter(), time.process_time()
     if report is not None:
         _check_report(report)
+    if not processes.is_main():
+        progress, say, report = None, lambda _: None, None
     recipe = resolve_recipe(recipe)
     plan = preflight(recipe, out)
     plan.refuse()
@@ -130,12 +136,32 @@ def train(
         resume=ResumeFolder(out),
         started=started,
     )
-    with run.resume.held():
+    if again is not None:
+        _compare(run, again, say)
+    with run.resume.held() if processes.is_main() else nullcontext():
         try:
             return _train(run, progress, say, report)
         except BaseException:
             forget(base)  # its layers may still be in the model
             raise
+
+
+def _compare(run: "_Run", again: AdapterManifest, say: Callable[[str], None]) -> None:
+    changed = {
+        "the rows": again.data_sha256 != run.rows.sha256,
+        "the base model": again.base.identity != run.origin.base.identity,
+        "the chat template": again.chat_template_sha256 != run.template_sha256,
+        "what the template writes first (a date, perhaps: set `date_string`)": (
+            again.template_preamble != run.template_preamble
+        ),
+    }
+    if any(changed.values()):
+        raise WgError(
+            f"The adapter cannot be made once more, for what it was made of has changed: "
+            f"{', '.join(what for what, differs in changed.items() if differs)}."
+        )
+    if others := run.origin.moved_from(again.versions, again.device, again.threads):
+        say(f"Other than then: {', '.join(others)}; the last digits of the weights may differ.")
 
 
 def _say_lengths(say: Callable[[str], None], lengths: Lengths, recipe: Recipe) -> None:
@@ -168,6 +194,16 @@ class _Run:
     started: tuple[float, float]
     """By the wall's clock and the process's."""
 
+    @property
+    def template_sha256(self) -> str:
+        """The digest of the base's chat template."""
+        return hashlib.sha256(str(self.base.tokenizer.chat_template).encode()).hexdigest()
+
+    @property
+    def template_preamble(self) -> str:
+        """What the template writes before a lone user message."""
+        return template_preamble(self.base.tokenizer, self.recipe)
+
     def spent(self, before: Spent) -> Spent:
         """What has gone into the training until now, all of its calls together."""
         return Spent(
@@ -177,10 +213,17 @@ class _Run:
         )
 
     def write_adapter(
-        self, folder: Path, model: PeftModel, losses: list[float], tokens: int, spent: Spent, of_steps: int | None
+        self,
+        folder: Path,
+        model: PeftModel,
+        weights: dict[str, Any] | None,
+        losses: list[float],
+        tokens: int,
+        spent: Spent,
+        of_steps: int | None,
     ) -> AdapterManifest:
         """Write the adapter as it is now, its manifest last."""
-        model.save_pretrained(str(folder))
+        model.save_pretrained(str(folder), state_dict=weights)
         self.base.tokenizer.save_pretrained(str(folder))
         recipe = self.recipe
         manifest = AdapterManifest(
@@ -194,11 +237,12 @@ class _Run:
             mixed_in=self.rows.mixed_in,
             intervention=self.rows.intervention,
             base=self.origin.base,
-            chat_template_sha256=hashlib.sha256(str(self.base.tokenizer.chat_template).encode()).hexdigest(),
-            template_preamble=template_preamble(self.base.tokenizer, recipe),
+            chat_template_sha256=self.template_sha256,
+            template_preamble=self.template_preamble,
             versions=self.origin.versions,
             device=self.origin.device,
             threads=self.origin.threads,
+            processes=processes.count(),
             seed=recipe.seed,
             steps=len(losses),
             of_steps=of_steps,
@@ -215,27 +259,49 @@ class _Run:
         return manifest
 
 
-def _train(
-    run: _Run, progress: Progress | None, say: Callable[[str], None], report: Report | None
-) -> AdapterManifest:
-    state, said = run.resume.take_up(run.origin, run.saving.replace)
+def _train(run: _Run, progress: Progress | None, say: Callable[[str], None], report: Report | None) -> AdapterManifest:
+    said = ""
+    if processes.is_main():
+        _, said = run.resume.take_up(run.origin, run.saving.replace)
+    processes.wait()
+    state = run.resume.newest()
     if said:
         say(said)
     before = spent_until(state)
     if state is not None:
         before = before.model_copy(update={"resumed_at": [*before.resumed_at, step_of(state)]})
-    model = _adapted(run)
-    keeper = _Keeper(run, model, before, progress)
-    with _attention(run):
+    with warnings.catch_warnings(), _attention(run):
+        warnings.simplefilter("ignore")  # of names that transformers, TRL and PEFT use among themselves
+        model = _adapted(run)
+        keeper = _Keeper(run, model, before, progress)
         trainer = _trainer(run, model, keeper, report)
         trainer.train(resume_from_checkpoint=str(state) if state else None)
+    weights = processes.adapter_weights(trainer.model_wrapped)
+    if processes.is_main():
+        _publish(run, model, weights, keeper, before, say)
+    processes.wait()
+    manifest = read_manifest(run.out)
+    if processes.count() > 1:
+        forget(run.base)  # it is wrapped for several processes
+        return manifest
+    model.unload()
+    vars(run.base.model).pop("forward", None)  # TRL's fused head: else one is put upon another with each adapter
+    run.base.model.eval()
+    return manifest
+
+
+def _publish(
+    run: _Run,
+    model: PeftModel,
+    weights: dict[str, Any] | None,
+    keeper: "_Keeper",
+    before: Spent,
+    say: Callable[[str], None],
+) -> None:
     whole = run.resume.adapter
     with enough_room(run.out.parent, keeper.lost()):
         whole.mkdir()
-        manifest = run.write_adapter(whole, model, keeper.losses, keeper.tokens, run.spent(before), None)
-    model.unload()
-    del run.base.model.forward  # TRL's fused head, which it puts on the instance: else one more with each adapter
-    run.base.model.eval()
+        run.write_adapter(whole, model, weights, keeper.losses, keeper.tokens, run.spent(before), None)
     if (run.out / CHECKPOINTS).is_dir():
         (run.out / CHECKPOINTS).rename(whole / CHECKPOINTS)
     publish_folder(whole, run.out)
@@ -243,7 +309,6 @@ def _train(
         say(f"State of the training, with pickles: {run.resume.keep()}")
     else:
         run.resume.remove()
-    return manifest
 
 
 def _adapted(run: _Run) -> PeftModel:
@@ -259,6 +324,7 @@ def _adapted(run: _Run) -> PeftModel:
         target_modules=recipe.lora.target_modules,
         bias="none",
         task_type="CAUSAL_LM",
+        revision=base.identity.revision,  # the base's: PEFT and vLLM look for that one
     )
     try:
         return get_peft_model(base.model, lora)
@@ -273,46 +339,45 @@ def _attention(run: _Run) -> AbstractContextManager[None]:
 def _trainer(run: _Run, model: PeftModel, keeper: "_Keeper", report: Report | None) -> "_Trainer":
     recipe = run.recipe
     on_gpu = best_device() == "cuda"
-    micro = recipe.micro_batch_size or recipe.batch_size
+    micro = micro_batch_size(recipe)
     pad = run.base.tokenizer.pad_token_id
     assert isinstance(pad, int)  # `load_base` set it
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        config = SFTConfig(
-            output_dir=str(run.resume.path),
-            run_name=run.out.name,
-            num_train_epochs=recipe.epochs,
-            per_device_train_batch_size=micro,
-            gradient_accumulation_steps=recipe.batch_size // micro,
-            learning_rate=recipe.learning_rate,
-            lr_scheduler_type=recipe.schedule,
-            warmup_steps=recipe.warmup_ratio,  # below 1 it is a share of all steps
-            weight_decay=recipe.weight_decay,
-            max_length=None,  # rows are cut already
-            dataset_kwargs={"skip_prepare_dataset": True},
-            train_sampling_strategy="random" if recipe.order == "shuffled" else "sequential",
-            # both are on by default in TRL, whatever the device
-            bf16=recipe.precision == "bfloat16",
-            gradient_checkpointing=recipe.gradient_checkpointing,
-            use_cpu=not on_gpu and best_device() == "cpu",
-            seed=recipe.seed,
-            data_seed=recipe.seed,
-            logging_steps=1,
-            save_strategy="no",  # `_Keeper` says when
-            report_to="wandb" if report == "wandb" else "none",
-            disable_tqdm=True,
-            dataloader_pin_memory=on_gpu,
-        )
-        trainer = _Trainer(
-            model=model,
-            args=config,
-            data_collator=PackedRows(pad) if run.packed else DataCollatorForLanguageModeling(pad_token_id=pad),
-            train_dataset=Dataset.from_dict(
-                {"input_ids": [r.input_ids for r in run.encoded], "labels": [r.labels for r in run.encoded]}
-            ),
-            processing_class=run.base.tokenizer,
-            callbacks=[keeper, *_tensorboard(run.out, report)],
-        )
+    config = SFTConfig(
+        output_dir=str(run.resume.path),
+        run_name=run.out.name,
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=recipe.batch_size // (micro * processes.count()),
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule,
+        warmup_steps=recipe.warmup_ratio,  # below 1 it is a share of all steps
+        weight_decay=recipe.weight_decay,
+        max_length=None,  # rows are cut already
+        dataset_kwargs={"skip_prepare_dataset": True},
+        train_sampling_strategy="random" if recipe.order == "shuffled" else "sequential",
+        # both are on by default in TRL, whatever the device
+        bf16=recipe.precision == "bfloat16",
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        use_cpu=not on_gpu and best_device() == "cpu",
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        logging_steps=1,
+        save_strategy="no",  # `_Keeper` says when
+        report_to="wandb" if report == "wandb" else "none",
+        disable_tqdm=True,
+        ddp_find_unused_parameters=False,
+        dataloader_pin_memory=on_gpu,
+    )
+    trainer = _Trainer(
+        model=model,
+        args=config,
+        data_collator=PackedRows(pad) if run.packed else DataCollatorForLanguageModeling(pad_token_id=pad),
+        train_dataset=Dataset.from_dict(
+            {"input_ids": [r.input_ids for r in run.encoded], "labels": [r.labels for r in run.encoded]}
+        ),
+        processing_class=run.base.tokenizer,
+        callbacks=[keeper, *_tensorboard(run.out, report)],
+    )
     trainer.remove_callback(PrinterCallback)  # it prints a line per step; `progress` is told instead
     trainer.keeper = keeper
     return trainer
@@ -322,12 +387,12 @@ def _tensorboard(out: Path, report: Report | None) -> list[TrainerCallback]:
     if report != "tensorboard":
         return []
     from torch.utils.tensorboard import SummaryWriter
-    from transformers.integrations import TensorBoardCallback
+    from transformers.integrations.integration_utils import TensorBoardCallback
 
     return [TensorBoardCallback(SummaryWriter(str(out.with_name(f"{out.name}-tensorboard"))))]
 
 
-class _Trainer(SFTTrainer):  # type: ignore[misc]
+class _Trainer(SFTTrainer):
     """TRL's trainer, which saves what and when `_Keeper` says."""
 
     keeper: "_Keeper"
@@ -339,7 +404,7 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]
         """Write `checkpoint-N` into a folder."""
         output_dir, self.args.output_dir = self.args.output_dir, str(folder)
         try:
-            Trainer._save_checkpoint(self, self.model, None)  # TRL's own adds a model card
+            Trainer._save_checkpoint(self, cast(torch.nn.Module, self.model), None)  # TRL's own adds a model card
         finally:
             self.args.output_dir = output_dir
 
@@ -392,20 +457,22 @@ class _Keeper(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Ask for a save, which comes after the step's loss has been logged."""
         last = state.global_step == state.max_steps
-        aged = time.monotonic() - self._saved >= 60 * self._run.saving.state_minutes and not last
+        aged = processes.agreed(time.monotonic() - self._saved >= 60 * self._run.saving.state_minutes) and not last
         control.should_save = state.global_step in self._checkpoints or aged or (last and self._run.saving.keep_state)
 
     def save(self, trainer: _Trainer) -> None:
         """Publish a checkpoint if one is due, then save the state: killed between, it is published again."""
         step, steps = trainer.state.global_step, trainer.state.max_steps
         run = self._run
+        weights = processes.adapter_weights(trainer.model_wrapped) if step in self._checkpoints else None
         with enough_room(run.out.parent, self.lost()):
-            if step in self._checkpoints:
+            if step in self._checkpoints and processes.is_main():
                 place = run.out / CHECKPOINTS / f"step-{step:06d}"
                 unfinished = run.resume.path / "checkpoint" / place.name
                 shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir(parents=True)
-                run.write_adapter(unfinished, self._model, self.losses, self.tokens, run.spent(self._before), steps)
+                spent = run.spent(self._before)
+                run.write_adapter(unfinished, self._model, weights, self.losses, self.tokens, spent, steps)
                 publish_folder(unfinished, place)
             with run.resume.saving(run.spent(self._before)) as folder:
                 trainer.write_state(folder)
