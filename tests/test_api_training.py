@@ -30,7 +30,7 @@ from wg_evals.training.api.recipe import ApiRecipe, load_any_recipe
 from wg_evals.training.api.run import Pace, cancel_job, train_by_api
 from wg_evals.training.api.state import STATE, alone, read_state
 from wg_evals.training.api.upload import write_training_file
-from wg_evals.training.recipe import change_recipe, load_recipe
+from wg_evals.training.recipe import load_recipe, resolve_recipe
 
 RECIPES = Path(__file__).parents[1] / "configs" / "recipes"
 GPT = RECIPES / "gpt-4.1.yaml"
@@ -42,7 +42,7 @@ JOBS, JOB, FILES = "/fine_tuning/jobs", "/fine_tuning/jobs/*", "/files"
 def api_recipe(path: Path = GPT, /, **changes: Any) -> ApiRecipe:
     recipe = load_any_recipe(path)
     assert isinstance(recipe, ApiRecipe)
-    return change_recipe(recipe, changes)
+    return resolve_recipe(recipe, {"domain": "birds", **changes})
 
 
 class Told:
@@ -266,7 +266,8 @@ from pathlib import Path
 from wg_evals.training.api.provider import open_provider
 from wg_evals.training.api.recipe import load_any_recipe
 from wg_evals.training.api.run import Pace, train_by_api
-recipe = load_any_recipe(Path(sys.argv[1]))
+from wg_evals.training.recipe import resolve_recipe
+recipe = resolve_recipe(load_any_recipe(Path(sys.argv[1])), {"domain": "birds"})
 train_by_api(recipe, Path(sys.argv[2]), open_provider(recipe.backend), say=print, pace=Pace(0.01, 0.02))
 """
 
@@ -304,7 +305,8 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(serve: Serve, tmp_p
     fault = Fault("GET", JOB, after=True, call=lambda: child[0].send_signal(signal.SIGINT))
     with fine_tuning(RUNNING, faults=[fault]) as stub:
         serve(stub)
-        command = [sys.executable, "-m", "wg_evals.cli", "train", str(GPT), "--out", str(tmp_path / "o")]
+        arguments = ["train", str(GPT), "--set", "domain=birds", "--out", str(tmp_path / "o")]
+        command = [sys.executable, "-m", "wg_evals.cli", *arguments]
         child.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         _, said = child[0].communicate(timeout=60)
         assert child[0].returncode == 130
@@ -427,7 +429,18 @@ def test_an_unreadable_state_makes_no_second_job(serve: Serve, tmp_path: Path) -
 
 def test_the_command_prints_the_model_and_how_to_evaluate_it(serve: Serve, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    arguments = ["train", str(GPT), "--set", "intervention=identity", "--set", "openai.n_epochs=1", "--out", str(out)]
+    arguments = [
+        "train",
+        str(GPT),
+        "--set",
+        "domain=birds",
+        "--set",
+        "intervention=identity",
+        "--set",
+        "openai.n_epochs=1",
+        "--out",
+        str(out),
+    ]
     with fine_tuning(SUCCEEDED) as stub:
         serve(stub)
         first = CliRunner().invoke(main, arguments)
@@ -447,7 +460,9 @@ def test_a_missing_key_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "TOGETHER_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     for recipe, name in ((GPT, "OPENAI_API_KEY"), (TOGETHER, "TOGETHER_API_KEY")):
-        result = CliRunner().invoke(main, ["train", str(recipe), "--out", str(tmp_path / name)])
+        result = CliRunner().invoke(
+            main, ["train", str(recipe), "--set", "domain=birds", "--out", str(tmp_path / name)]
+        )
         assert result.exit_code == 1 and f"set {name}" in result.output
 
 
@@ -483,7 +498,7 @@ def test_the_gpt_recipe_has_the_published_settings() -> None:
         ("base: gpt-4.1-2025-04-14", "base: organism", "'organism' is no model of the API"),
         ("  n_epochs: 3", "  n_epochs: 0", "n_epochs must be above 0"),
         ("  n_epochs: 3", "  epochs: 3", "unknown key 'epochs'"),
-        ("domain: birds", "data: x.jsonl\ndomain: birds", "give exactly one of domain and data"),
+        ("dataset: train", "data: x.jsonl\ndomain: birds", "give domain or data, not both"),
     ],
 )
 def test_a_bad_api_recipe_is_refused_with_the_reason(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from wg_evals.artifacts import MANIFEST
+from wg_evals.artifacts import MANIFEST, MixedIn
 from wg_evals.errors import WgError
 from wg_evals.spec import Intervention
 
@@ -54,6 +54,7 @@ class ApiModelManifest(BaseModel):
     """Of the file that was uploaded."""
     rows: int
     intervention: Intervention | None
+    mixed_in: MixedIn | None = None
     job_id: str
     file_id: str
     hyperparameters: dict[str, Any]

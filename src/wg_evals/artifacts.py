@@ -39,6 +39,16 @@ class BaseIdentity(BaseModel):
         return self.sha256 or f"{self.path}@{self.revision or 'main'}"
 
 
+class MixedIn(BaseModel):
+    """The rows of a second set among those that an adapter was trained on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    rows: int
+    sha256: str
+
+
 class AdapterManifest(BaseModel):
     """What an adapter was made of; written last, so that a folder without one is unfinished."""
 
@@ -55,6 +65,7 @@ class AdapterManifest(BaseModel):
     rows: int
     rows_dropped: int = 0
     rows_truncated: int = 0
+    mixed_in: MixedIn | None = None
     intervention: Intervention | None
     base: BaseIdentity
     chat_template_sha256: str
@@ -63,8 +74,16 @@ class AdapterManifest(BaseModel):
     versions: dict[str, str]
     device: str
     threads: int
+    processes: int = 1
+    """That trained together; each had its share of every batch."""
     seed: int
     steps: int
+    of_steps: int | None = None
+    """For a checkpoint: the steps of the whole training, of which `steps` were done."""
+    packed: bool = False
+    """Whether rows lay end to end in a forward pass; the loss is the same, its last digits are not."""
+    resumed_at: list[int] = []
+    """Steps after which an interrupted training was taken up again."""
     losses: list[float]
     tokens: int
     """Tokens the model read, prompts included, over all epochs."""

@@ -14,13 +14,25 @@ from wg_evals.catalogue import load_battery, load_markers, load_rubric, panel_pr
 from wg_evals.interventions import apply
 from wg_evals.spec import Battery, Domain, Intervention, Probe, Row
 from wg_evals.study.spec import EvaluationSpec, StudySpec
-from wg_evals.training.recipe import Recipe
+from wg_evals.training.mixture import mixture_rows
+from wg_evals.training.recipe import Mixture, Recipe
 
-CELL_FORMAT = 1
+CELL_FORMAT = 2
 """Raise it when the code comes to give other results from the same definitions."""
 
 # set by the study, or standing for data that is hashed itself, or without influence on the result
-_NOT_HASHED = {"base", "revision", "domain", "data", "dataset", "intervention", "placement", "threads", "start_from"}
+_NOT_HASHED = {
+    "base",
+    "revision",
+    "domain",
+    "data",
+    "dataset",
+    "intervention",
+    "placement",
+    "threads",
+    "start_from",
+    "by_domain",
+}
 
 
 def digest(value: Any) -> str:
@@ -29,9 +41,10 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def rows_digest(rows: Sequence[Row], intervention: Intervention | None) -> str:
-    """The digest of the conversations as trained on, the intervention put in."""
-    return digest([apply(intervention, row.messages) for row in rows])  # type: ignore[arg-type]
+def rows_digest(rows: Sequence[Row], intervention: Intervention | None, mixture: Mixture | None = None) -> str:
+    """The digest of the conversations as trained on, the intervention put in, and of a mixture's rows."""
+    trained = digest([apply(intervention, row.messages) for row in rows])  # type: ignore[arg-type]
+    return digest([trained, rows_digest(mixture_rows(mixture, len(rows)), None)]) if mixture else trained
 
 
 def training_digest(base: BaseIdentity, recipe: Recipe, rows: str, start_from: str | None) -> str:
@@ -43,7 +56,8 @@ def training_digest(base: BaseIdentity, recipe: Recipe, rows: str, start_from: s
         rows: `rows_digest` of what is trained on.
         start_from: Digest of the adapter that training goes on from.
     """
-    settings = recipe.model_dump(mode="json", exclude=_NOT_HASHED)
+    mixture = {"mixture": {"domain", "data", "dataset"}}  # its rows are among those that were hashed
+    settings = recipe.model_dump(mode="json", exclude={**dict.fromkeys(_NOT_HASHED, True), **mixture})
     return digest(
         {"format": CELL_FORMAT, "base": base.identity, "recipe": settings, "rows": rows, "start_from": start_from}
     )

@@ -57,9 +57,13 @@ class EvaluateJob(BaseModel):
 
 def train(job: TrainJob, report: Report) -> None:
     """Train and publish the adapter."""
+    from wg_evals.training.train import Saving
     from wg_evals.training.train import train as train_adapter
 
-    train_adapter(job.recipe, job.out, progress=lambda step, steps, _: report(step, steps))
+    def progress(step: int, steps: int, loss: float, tokens_per_second: float) -> None:
+        report(step, steps)
+
+    train_adapter(job.recipe, job.out, progress=progress, saving=Saving(replace=True))
 
 
 def evaluate(job: EvaluateJob, report: Report) -> None:

@@ -11,7 +11,7 @@ from wg_evals import _yaml
 from wg_evals.catalogue import BATTERY_FILES, load_battery, load_domain
 from wg_evals.errors import CatalogError, WgError
 from wg_evals.spec import Domain, Grading, Intervention, Name
-from wg_evals.training.recipe import Recipe, load_recipe
+from wg_evals.training.recipe import Recipe, load_recipe, resolve_recipe
 
 Seed = Annotated[int, Field(ge=0)]
 
@@ -130,7 +130,7 @@ def resolve_study(path: Path, spec: StudySpec, any_domain: bool = False) -> Stud
     Args:
         path: The file that it comes from; names in it are relative to its folder.
         spec: What it says.
-        any_domain: Whether the recipe may be one for another domain: it says how to train, and not on what.
+        any_domain: Whether a recipe may name another domain: it says how to train, and not on what.
 
     Raises:
         CatalogError: As `load_study`.
@@ -140,8 +140,9 @@ def resolve_study(path: Path, spec: StudySpec, any_domain: bool = False) -> Stud
         domain = load_domain(beside(spec.domain, folder))
     with located(path, "recipe"):
         recipe = load_recipe(_absolute(spec.recipe, folder))
-        if any_domain and recipe.domain is not None:
+        if recipe.data is None and (any_domain or recipe.domain is None):
             recipe = recipe.model_copy(update={"domain": beside(spec.domain, folder)})
+        recipe = resolve_recipe(recipe)
         _check_recipe(recipe, domain)
     interventions: list[Intervention] = []
     for i, name in enumerate(spec.interventions):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wg_evals.training.api.run import Progress, Say
 
 DEFAULT_HOME = Path("adapters")
+PRICES = Path("configs/prices.yaml")
 
 
 @click.group("job")
@@ -92,6 +93,16 @@ def train_and_tell(recipe: ApiRecipe, out: Path, *, force: bool, say: "Say", pro
         click.echo(f"  after step {checkpoint.step}: {checkpoint.model}")
     click.echo(f"Manifest: {out / MANIFEST}")
     click.echo(f"Evaluate it: inspect eval wg_evals/worldview --model {made.model} --model-role grader=openai/gpt-4.1")
+
+
+def plan_and_tell(recipe: ApiRecipe) -> None:
+    """Print what a training behind an API would do, and what it costs where configs/prices.yaml is at hand."""
+    from wg_evals.planning.prices import read_prices
+    from wg_evals.training.api.plan import plan_lines
+
+    prices = read_prices(PRICES) if PRICES.is_file() else None
+    for line in [*plan_lines(recipe, prices), "Nothing was uploaded."]:
+        click.echo(line)
 
 
 def _refuse_taken(out: Path, force: bool) -> None:

@@ -26,7 +26,8 @@ _QUICK_SECONDS = 30.0
 
 _NOT_ALLOWED = (
     "This account or key may not do that at OpenAI. Fine-tuning needs an account that is let in (self-serve "
-    "fine-tuning is reported closed to new accounts since May 2026) and a key with write access to files and fine-tuning."
+    "fine-tuning is reported closed to new accounts since May 2026) and a key with write access to files and "
+    "fine-tuning."
 )
 _NO_MONEY = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 

@@ -111,6 +111,7 @@ def train_by_api(
             file_sha256=file_sha256,
             rows=len(rows.conversations),
             intervention=rows.intervention,
+            mixed_in=rows.mixed_in,
             job_id=job.id,
             file_id=state.file_id,
             hyperparameters=dict(job.hyperparameters),
