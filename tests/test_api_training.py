@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ from wg_evals.training.recipe import load_recipe, resolve_recipe
 RECIPES = Path(__file__).parents[1] / "configs" / "recipes"
 GPT = RECIPES / "gpt-4.1.yaml"
 TOGETHER = RECIPES / "together-llama-3.1-8b.yaml"
+PATIENCE_SECONDS = 240
+"""For another process to start and end, on a machine that has much else to do."""
 QUICK = Pace(0.01, 0.02, attempts=4)
 JOBS, JOB, FILES = "/fine_tuning/jobs", "/fine_tuning/jobs/*", "/files"
 
@@ -74,6 +76,17 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stub], Stub]:
 
 
 Serve = Callable[[Stub], Stub]
+Children = list[subprocess.Popen[Any]]
+
+
+@pytest.fixture
+def child() -> Iterator[Children]:
+    """The process of a client; it does not outlive its test."""
+    children: Children = []
+    yield children
+    for process in children:
+        process.kill()
+        process.wait()
 
 
 def train(out: Path, recipe: ApiRecipe | None = None, told: Told | None = None, **more: Any) -> ApiModelManifest:
@@ -282,15 +295,14 @@ DEATHS = {
 
 @pytest.mark.parametrize("death", DEATHS)
 def test_after_a_kill_the_same_call_goes_on_with_the_same_file_and_job(
-    serve: Serve, tmp_path: Path, death: str
+    serve: Serve, tmp_path: Path, child: Children, death: str
 ) -> None:
     kind = DEATHS[death]
-    child: list[subprocess.Popen[bytes]] = []
     fault = Fault(kind.method, kind.path, after=kind.after, call=lambda: child[0].kill())
     with fine_tuning(RUNNING, SUCCEEDED, faults=[fault]) as stub:
         serve(stub)
         child.append(subprocess.Popen([sys.executable, "-c", CLIENT, str(GPT), str(tmp_path)]))
-        assert child[0].wait(60) == -signal.SIGKILL
+        assert child[0].wait(PATIENCE_SECONDS) == -signal.SIGKILL
         assert not (tmp_path / "manifest.json").exists()
         made = train(tmp_path)
         assert (made.file_id, made.job_id) == ("file-1", "ftjob-1")
@@ -300,27 +312,25 @@ def test_after_a_kill_the_same_call_goes_on_with_the_same_file_and_job(
         assert stub.asked[0]["metadata"] == {"wg_evals_run": state.run}
 
 
-def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(serve: Serve, tmp_path: Path) -> None:
-    child: list[subprocess.Popen[str]] = []
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(serve: Serve, tmp_path: Path, child: Children) -> None:
     fault = Fault("GET", JOB, after=True, call=lambda: child[0].send_signal(signal.SIGINT))
     with fine_tuning(RUNNING, faults=[fault]) as stub:
         serve(stub)
         arguments = ["train", str(GPT), "--set", "domain=birds", "--out", str(tmp_path / "o")]
         command = [sys.executable, "-m", "wg_evals.cli", *arguments]
         child.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-        _, said = child[0].communicate(timeout=60)
+        _, said = child[0].communicate(timeout=PATIENCE_SECONDS)
         assert child[0].returncode == 130
         assert "The job ftjob-1 goes on without this command" in said and f"job cancel {tmp_path / 'o'}" in said
         assert "Traceback" not in said
         assert stub.jobs["ftjob-1"]["status"] == "running"
 
 
-def test_the_cancel_command_ends_the_job_of_a_folder(serve: Serve, tmp_path: Path) -> None:
-    child: list[subprocess.Popen[bytes]] = []
+def test_the_cancel_command_ends_the_job_of_a_folder(serve: Serve, tmp_path: Path, child: Children) -> None:
     with fine_tuning(RUNNING, faults=[Fault("GET", JOB, call=lambda: child[0].kill())]) as stub:
         serve(stub)
         child.append(subprocess.Popen([sys.executable, "-c", CLIENT, str(GPT), str(tmp_path)]))
-        child[0].wait(60)
+        child[0].wait(PATIENCE_SECONDS)
         result = CliRunner().invoke(main, ["job", "cancel", str(tmp_path)])
         assert result.exit_code == 0, result.output
         assert "The job is cancelled." in result.output
@@ -331,12 +341,11 @@ def test_the_cancel_command_ends_the_job_of_a_folder(serve: Serve, tmp_path: Pat
         assert "no model: it was cancelled" in listed
 
 
-def test_cancelling_finds_a_job_whose_id_was_lost_in_a_crash(serve: Serve, tmp_path: Path) -> None:
-    child: list[subprocess.Popen[bytes]] = []
+def test_cancelling_finds_a_job_whose_id_was_lost_in_a_crash(serve: Serve, tmp_path: Path, child: Children) -> None:
     with fine_tuning(RUNNING, faults=[Fault("POST", JOBS, after=True, call=lambda: child[0].kill())]) as stub:
         serve(stub)
         child.append(subprocess.Popen([sys.executable, "-c", CLIENT, str(GPT), str(tmp_path)]))
-        child[0].wait(60)
+        child[0].wait(PATIENCE_SECONDS)
         state = read_state(tmp_path)
         assert state is not None and state.job_id is None
         assert cancel_job(tmp_path, open_provider("openai"), say=print, pace=QUICK).state == "cancelled"
@@ -347,12 +356,11 @@ def test_there_is_nothing_to_cancel_in_a_folder_without_a_job(serve: Serve, tmp_
     assert result.exit_code == 1 and "holds no job" in result.output
 
 
-def test_force_does_not_abandon_a_job_that_goes_on(serve: Serve, tmp_path: Path) -> None:
-    child: list[subprocess.Popen[bytes]] = []
+def test_force_does_not_abandon_a_job_that_goes_on(serve: Serve, tmp_path: Path, child: Children) -> None:
     with fine_tuning(RUNNING, faults=[Fault("GET", JOB, call=lambda: child[0].kill())]) as stub:
         serve(stub)
         child.append(subprocess.Popen([sys.executable, "-c", CLIENT, str(GPT), str(tmp_path)]))
-        child[0].wait(60)
+        child[0].wait(PATIENCE_SECONDS)
         with pytest.raises(WgError, match=r"ftjob-1.*goes on \(running\) and is not replaced.*job cancel"):
             train(tmp_path, force=True)
         assert len(stub.jobs) == 1 and read_state(tmp_path) is not None
@@ -649,13 +657,14 @@ def test_together_tells_of_a_failed_job_what_its_last_error_says(serve: Serve, t
             train(tmp_path, api_recipe(TOGETHER))
 
 
-def test_a_job_at_together_is_found_again_after_a_kill_and_cancelled(serve: Serve, tmp_path: Path) -> None:
-    child: list[subprocess.Popen[bytes]] = []
+def test_a_job_at_together_is_found_again_after_a_kill_and_cancelled(
+    serve: Serve, tmp_path: Path, child: Children
+) -> None:
     fault = Fault("POST", "/fine-tunes", after=True, call=lambda: child[0].kill())
     with fine_tuning({"status": "running"}, faults=[fault]) as stub:
         serve(stub)
         child.append(subprocess.Popen([sys.executable, "-c", CLIENT, str(TOGETHER), str(tmp_path)]))
-        assert child[0].wait(60) == -signal.SIGKILL
+        assert child[0].wait(PATIENCE_SECONDS) == -signal.SIGKILL
         assert cancel_job(tmp_path, open_provider("together"), say=print, pace=QUICK).state == "cancelled"
         assert stub.jobs["ft-1"]["status"] == "cancelled"
 
