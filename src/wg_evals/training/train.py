@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+import os
 import shutil
 import time
 import warnings
@@ -100,6 +101,11 @@ def train(
     started = time.perf_counter(), time.process_time()
     if report is not None:
         _check_report(report)
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise WgError(
+            f"Started as one of {processes} processes: an adapter is trained by one process, on one GPU or the CPU. "
+            "Start it without a launcher of several."
+        )
     rows = training_rows(recipe)
     identity = resolve_base(recipe.base, recipe.revision)
     started_from = check_fit(recipe.start_from, identity).adapter_sha256 if recipe.start_from else None
