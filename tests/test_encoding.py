@@ -46,7 +46,7 @@ def test_the_labels_of_real_batches_are_the_answer_and_its_end_of_turn_token(
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps({"messages": r}) + "\n" for r in rows))
     seen: list[dict[str, Any]] = []
-    compute = training._Trainer.compute_loss
+    compute: Any = training._Trainer.compute_loss
 
     def watched(self: Any, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         seen.append(inputs)

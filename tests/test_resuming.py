@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from wg_evals.artifacts import MANIFEST, AdapterManifest, folder_sha256, read_manifest
+from wg_evals.artifacts import MANIFEST, AdapterManifest, folder_sha256, read_manifest, write_json
 from wg_evals.errors import WgError
-from wg_evals.training import train as training
 from wg_evals.training.recipe import Checkpoints, Recipe, load_recipe
 from wg_evals.training.resuming import ResumeFolder
 from wg_evals.training.train import Saving, train
@@ -211,7 +210,6 @@ def test_a_disk_that_is_full_at_the_end_loses_nothing(
     recipe: Recipe, whole: AdapterManifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "adapter"
-    write_json = training.write_json
 
     def full(path: Path, data: Any) -> None:
         if data.of_steps is None:
@@ -219,7 +217,7 @@ def test_a_disk_that_is_full_at_the_end_loses_nothing(
         write_json(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "write_json", full)
+        patch.setattr("wg_evals.training.train.write_json", full)
         with pytest.raises(WgError, match=r"The disk is full: .*goes on after step 24"):
             train(recipe, out)
     check_published(out, [8, 16, 24])

@@ -81,7 +81,7 @@ def test_rows_in_a_fixed_order_are_read_as_they_stand(
     from wg_evals.training import train as training
 
     seen: list[int] = []
-    compute = training._Trainer.compute_loss
+    compute: Any = training._Trainer.compute_loss
 
     def watched(self: Any, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         seen.extend(inputs["input_ids"][0].tolist())
