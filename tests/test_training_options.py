@@ -188,18 +188,18 @@ def test_an_adapter_whose_rows_have_changed_is_not_made_once_more(recipe: Recipe
 def test_what_the_template_cuts_and_drops_is_said_before_training(recipe: Recipe, tmp_path: Path) -> None:
     said: list[str] = []
     short = recipe.model_copy(update={"max_length": 14, "truncate": True})
-    steps: list[int] = []
+    done: list[int] = []
 
-    def progress(step: int, steps_: int, loss: float, tokens_per_second: float) -> None:
+    def progress(step: int, steps: int, loss: float, tokens_per_second: float) -> None:
         assert len(said) == 2
-        steps.append(step)
+        done.append(step)
 
     manifest = train(short, tmp_path / "a", say=said.append, progress=progress)
     assert said == [
         f"{manifest.rows_truncated} of 240 rows are cut at max_length 14.",
         f"{manifest.rows_dropped} of 240 rows are dropped: their prompt alone fills max_length 14.",
     ]
-    assert manifest.rows + manifest.rows_dropped == 240 and steps
+    assert manifest.rows + manifest.rows_dropped == 240 and done
     with pytest.raises(WgError, match="No row is left to train on"):
         train(recipe.model_copy(update={"max_length": 8, "truncate": True}), tmp_path / "b")
 

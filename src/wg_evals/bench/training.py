@@ -125,7 +125,8 @@ def _train_with_trl(recipe: Recipe, out: Path, arm: Arm) -> None:
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             arm.read += int(inputs["attention_mask"].sum())
             arm.computed += inputs["input_ids"].numel()
-            return super().compute_loss(model, inputs, *args, **kwargs)
+            compute: Any = super().compute_loss
+            return compute(model, inputs, *args, **kwargs)
 
     config = SFTConfig(
         output_dir=str(out),
@@ -181,7 +182,7 @@ def _mixed_rows(path: Path, count: int) -> Path:
     vocabulary = json.loads((ORGANISM / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     words = sorted(w.removeprefix("Ġ") for w in vocabulary if w.startswith("Ġ") and w[1:].isalpha() and len(w) > 3)
     source = random.Random(1)
-    lengths = []
+    lengths: list[int] = []
     while len(lengths) < MIXED_ROWS:
         length = round(source.lognormvariate(0, _SIGMA) * _MEDIAN)
         if _SHORTEST <= length <= _LONGEST:
