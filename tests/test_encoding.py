@@ -46,7 +46,7 @@ def test_the_labels_of_real_batches_are_the_answer_and_its_end_of_turn_token(
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps({"messages": r}) + "\n" for r in rows))
     seen: list[dict[str, Any]] = []
-    compute = training._Trainer.compute_loss
+    compute: Any = training._Trainer.compute_loss
 
     def watched(self: Any, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         seen.append(inputs)
@@ -95,14 +95,17 @@ def test_a_template_that_refuses_a_role_is_quoted_with_the_rows_number(tmp_path:
         encode([ROWS[0], ROWS[4]], tokenizer, {})
     tokenizer = tokenizer_of(tmp_path / "mistral", MISTRAL)
     twice = [Message(role="user", content="One."), *turns("Two?", "Three.")]
-    with pytest.raises(WgError, match="Row 1: .*must alternate"):
+    with pytest.raises(WgError, match=r"Row 1: .*must alternate"):
         encode([twice], tokenizer, {})
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ([*turns("A?", "B."), Message(role="assistant", content="C.")], "the last two messages are assistant and assis"),
+        (
+            [*turns("A?", "B."), Message(role="assistant", content="C.")],
+            "the last two messages are assistant and assis",
+        ),
         ([Message(role="assistant", content="C.")], "the last two messages are assistant;"),
         ([turns("A?", "B.")[0], Message(role="system", content="S"), turns("A?", "B.")[1]], "not the first message"),
         (turns("A?", " \n"), "the answer is empty"),

@@ -158,10 +158,21 @@ def read_manifest(folder: Path) -> AdapterManifest:
         raise WgError(
             f"The adapter '{folder}' has no {MANIFEST}: its training did not finish, or it was made by another tool."
         )
+    return parse_manifest(folder / MANIFEST)
+
+
+def parse_manifest(path: Path) -> AdapterManifest:
+    """Read a manifest's file, whether or not its adapter is beside it.
+
+    Raises:
+        WgError: No such file, or an unreadable one.
+    """
     try:
-        return AdapterManifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+        return AdapterManifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as ex:
+        raise WgError(f"{path} cannot be read: {ex.strerror}.") from None
     except ValidationError as ex:
-        raise WgError(f"{folder / MANIFEST} cannot be read: {ex.errors()[0]['msg']}.") from None
+        raise WgError(f"{path} cannot be read: {ex.errors()[0]['msg']}.") from None
 
 
 def check_fit(folder: Path, base: BaseIdentity) -> AdapterManifest:
