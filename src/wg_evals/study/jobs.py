@@ -3,7 +3,10 @@
 Jobs travel from the runner to a worker as JSON. PyTorch and Inspect are imported here only when a job runs.
 """
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +16,9 @@ from pydantic import BaseModel, ConfigDict
 from wg_evals.analysis.records import RECORD, CellRecord
 from wg_evals.artifacts import write_json
 from wg_evals.errors import WgError
+from wg_evals.serving.vllm_server import KEY, RUNNING, ServerAccess
 from wg_evals.study.sample_progress import Report, reporting
+from wg_evals.study.serving import answers
 from wg_evals.study.settings import LEAN, in_flight, lean_run
 from wg_evals.training.recipe import Recipe
 
@@ -52,6 +57,8 @@ class EvaluateJob(BaseModel):
     generation: dict[str, Any]
     """Keywords of Inspect's generation configuration."""
     max_connections: int
+    server: ServerAccess | None = None
+    """The vLLM server that has the model, for `vllm/`."""
     out: Path
 
 
@@ -69,13 +76,13 @@ def evaluate(job: EvaluateJob, report: Report) -> None:
     written: with large models an hour's work. The log settings are the cheap ones: about 7 ms of CPU a sample.
 
     Raises:
-        WgError: The evaluation ended with an error, or not one of its samples was answered.
+        WgError: The evaluation ended with an error, not one of its samples was answered, or its server went away.
     """
     from inspect_ai import eval_set
 
     started, cpu_started = time.perf_counter(), time.process_time()
     job.out.mkdir(parents=True, exist_ok=True)
-    with reporting(report, job.samples), lean_run():
+    with reporting(report, job.samples), lean_run(), _reached(job.server):
         _, logs = eval_set(
             f"wg_evals/{job.task}",
             log_dir=str(job.out),
@@ -96,6 +103,7 @@ def evaluate(job: EvaluateJob, report: Report) -> None:
             **job.generation,
         )
     log = logs[0]
+    _refuse_holes(log, job.server)
     _refuse_failure(log)
     record = CellRecord(
         hash=job.hash,
@@ -117,6 +125,32 @@ def _role(name: str, role: str, connections: int) -> "Model":
     from inspect_ai.model import GenerateConfig, get_model
 
     return get_model(name, role=role, config=GenerateConfig(max_connections=connections))
+
+
+@contextmanager
+def _reached(server: ServerAccess | None) -> Iterator[None]:
+    """Let Inspect find the server inside the block. As arguments of the model, address and key would be in the log."""
+    if server is None:
+        yield
+        return
+    before = {name: os.environ.get(name) for name in (RUNNING, KEY)}
+    os.environ |= {RUNNING: server.url, KEY: server.key}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _refuse_holes(log: "EvalLog", server: ServerAccess | None) -> None:
+    """Refuse a log with unanswered samples if that is the server's doing: a new server will answer them."""
+    results = log.results
+    if server is None or results is None or results.completed_samples == results.total_samples or answers(server):
+        return
+    Path(log.location).unlink()  # it says `success`, and would be taken for finished
+    raise WgError("The vLLM server went away while this was evaluated.")
 
 
 def _refuse_failure(log: "EvalLog") -> None:
