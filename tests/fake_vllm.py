@@ -1,8 +1,8 @@
-"""A program that stands for `vllm`: it takes its arguments, speaks its HTTP, loads adapters by name, and answers at once.
+"""A program that stands for `vllm`: takes its arguments, speaks its HTTP, loads adapters by name, answers at once.
 
-What it was given goes into a file `served.jsonl` in the working directory of its first start (`FAKE_VLLM_HOME`), and
-what goes wrong is read from `vllm-orders.json` there: `die` (words to end with at the start), `wait` (seconds until it
-listens), `stubborn` (it does not stop when asked to).
+What it was given goes into `served.jsonl` in the folder `FAKE_VLLM_HOME`, and what goes wrong is read from
+`vllm-orders.json` there: `die` (words to end with at the start; `bases`: for these only, by folder name), `wait`
+(seconds until it listens), `stubborn` (it does not stop when asked to). A POST to `/die` ends it.
 """
 
 import json

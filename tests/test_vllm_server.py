@@ -15,6 +15,7 @@ import pytest
 
 import fake_vllm
 from openai_stub import scripted, serving
+from processes import is_running, wait_for
 from wg_evals.errors import WgError
 from wg_evals.serving import vllm_server
 from wg_evals.serving.vllm_server import (
@@ -27,8 +28,6 @@ from wg_evals.serving.vllm_server import (
     running_server,
     servable_rank,
 )
-
-TESTS = Path(__file__).parent
 
 
 @pytest.fixture
@@ -65,20 +64,6 @@ def ready(server: VllmServer, seconds: float = 30) -> ServerAccess:
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.02)
     return access
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 def test_the_server_is_given_rank_slots_and_arguments_and_its_key_is_in_no_command_line(
@@ -223,7 +208,7 @@ def test_a_running_server_has_to_take_the_key(start: Callable[..., VllmServer]) 
 def test_a_running_server_that_is_not_there_or_no_vllm_is_told_apart(home: Path) -> None:
     with pytest.raises(WgError, match=r"No vLLM server answers at http://127.0.0.1:9/v1 \(VLLM_BASE_URL\)"):
         running_server("http://127.0.0.1:9/v1", ["base"])
-    with serving(scripted("hello")) as stub, pytest.raises(WgError, match="is no vLLM server: .* gave status 501"):
+    with serving(scripted("hello")) as stub, pytest.raises(WgError, match=r"is no vLLM server: .* gave status 501"):
         listed(stub.url, "x")
 
 

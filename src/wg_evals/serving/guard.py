@@ -30,7 +30,8 @@ def main() -> int:
 
 
 def _await_owner(process: "subprocess.Popen[bytes]", patience: float) -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):  # not `sys.stdin.read`: its lock would be in the way when the interpreter ends
+        pass
     _signal(process, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(patience)
