@@ -1,12 +1,11 @@
 """Waiting for processes, and seeing whether they are gone."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
+def wait_for(condition: Any, seconds: float = 60) -> None:
     """Wait until a condition holds; it is an error if that takes too long."""
     deadline = time.monotonic() + seconds
     while not condition():
