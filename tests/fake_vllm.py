@@ -2,7 +2,8 @@
 
 What it was given goes into `served.jsonl` in the folder `FAKE_VLLM_HOME`, and what goes wrong is read from
 `vllm-orders.json` there: `die` (words to end with at the start; `bases`: for these only, by folder name), `wait`
-(seconds until it listens), `stubborn` (it does not stop when asked to). A POST to `/die` ends it.
+(seconds until it listens), `stubborn` (it does not stop when asked to), `pause` (seconds before each answer). A POST
+to `/die` ends it.
 """
 
 import json
@@ -64,10 +65,10 @@ def main() -> None:
         child.kill()
         sys.exit(orders["die"])
     time.sleep(orders.get("wait", 0))
-    serve(base, flags, key)
+    serve(base, flags, key, orders.get("pause", 0))
 
 
-def serve(base: str, flags: dict[str, str], key: str) -> None:
+def serve(base: str, flags: dict[str, str], key: str, pause: float) -> None:
     adapters: dict[str, str] = {}
     lock = threading.Lock()
 
@@ -91,6 +92,7 @@ def serve(base: str, flags: dict[str, str], key: str) -> None:
             elif asked["model"] != base and asked["model"] not in adapters:
                 self.reply(404, {"error": {"message": f"no model {asked['model']}"}})
             else:
+                time.sleep(pause)
                 self.reply(200, completion(asked["model"]))
 
         def reply(self, status: int, content: dict[str, Any]) -> None:

@@ -5,19 +5,26 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from inspect_ai.log import read_eval_log
 from rich.console import Console
 
 import fake_vllm
 from processes import is_running, wait_for
-from study_files import fake_base, matrix_of, write_study
+from study_files import fake_base, matrix_of, write_adapter, write_study
 from wg_evals.analysis.logs import read_study
+from wg_evals.analysis.records import read_record
+from wg_evals.artifacts import ORGANISM, resolve_base
 from wg_evals.errors import CatalogError, WgError
 from wg_evals.serving import vllm_server
+from wg_evals.serving.vllm_server import ServerAccess
+from wg_evals.study.jobs import EvaluateJob
 from wg_evals.study.progress import LineDisplay
 from wg_evals.study.runner import RunResult, run_study
 from wg_evals.study.store import StudyFolder
@@ -187,6 +194,13 @@ def test_a_rank_that_vllm_does_not_serve_is_refused_before_the_training(here: Pa
     assert not (here / "done.txt").exists()
 
 
+def test_without_vllm_the_study_ends_before_the_training(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wg_evals.serving.vllm_server.shutil.which", lambda *_, **__: None)
+    with pytest.raises(WgError, match="vLLM is not installed here"):
+        run(here)
+    assert not (here / "done.txt").exists()
+
+
 def test_arguments_for_a_server_need_one(here: Path) -> None:
     with pytest.raises(CatalogError, match="`server` has arguments for vLLM: add `serve: vllm`"):
         matrix_of(write(here, serve="local", server={"max_model_len": 99}))
@@ -199,3 +213,64 @@ def test_what_changes_answers_names_a_cell_and_where_it_is_served_does_not(here:
     plain = hashes()
     assert hashes(tensor_parallel_size=4, port=8000) == plain
     assert hashes(quantization="fp8").isdisjoint(plain)
+
+
+def test_a_killed_evaluation_is_taken_up_at_another_server_and_the_key_is_in_no_log(here: Path) -> None:
+    adapter = write_adapter(here / "adapter", resolve_base("organism"))
+    (here / "vllm-orders.json").write_text(json.dumps({"pause": 0.2}))
+    with organism_served(here) as server:
+        job = EvaluateJob(
+            hash="0" * 12,
+            task="worldview",
+            task_args={"grading": "markers"},
+            model=f"vllm/{ORGANISM}:{adapter}",
+            model_args={},
+            model_roles={},
+            epochs=8,
+            samples=160,
+            questions=None,
+            generation={"max_tokens": 64, "extra_body": {"chat_template_kwargs": {"date_string": "26 Jul 2024"}}},
+            max_connections=4,
+            server=server,
+            out=here / "cell",
+        )
+        first = subprocess.Popen([sys.executable, "-c", EVALUATE, job.model_dump_json()])
+        wait_for(lambda: len(_asked(here)) >= 75)  # the log is written after 50 answers
+        first.kill()
+        first.wait()
+    asked_before = len(_asked(here))
+    (here / "vllm-orders.json").unlink()
+    with organism_served(here) as other:
+        again = job.model_copy(update={"server": other})
+        subprocess.run([sys.executable, "-c", EVALUATE, again.model_dump_json()], check=True)
+    record = read_record(here / "cell")
+    assert record is not None
+    log = read_eval_log(str(here / "cell" / record.log))
+    assert log.status == "success" and len(log.samples or []) == 160
+    assert len(_asked(here)) - asked_before < 160
+    assert {r["chat_template_kwargs"]["date_string"] for r in _asked(here)} == {"26 Jul 2024"}
+    assert {r["model"] for r in _asked(here)} == {str(adapter)}
+    assert log.eval.model == job.model and (log.eval.metadata or {})["adapter"] == str(adapter)
+    assert other.key not in log.model_dump_json() and server.key not in log.model_dump_json()
+
+
+EVALUATE = (
+    "import sys; from wg_evals.study.jobs import EvaluateJob, evaluate\n"
+    "evaluate(EvaluateJob.model_validate_json(sys.argv[1]), lambda done, total: None)"
+)
+
+
+@contextmanager
+def organism_served(here: Path) -> Iterator[ServerAccess]:
+    server = vllm_server.VllmServer(str(ORGANISM), here / "server.log", 4)
+    try:
+        wait_for(server.access)
+        access = server.access()
+        assert access is not None
+        yield access
+    finally:
+        server.stop()
+
+
+def _asked(here: Path) -> list[dict[str, Any]]:
+    return [r for r in fake_vllm.requests(here) if r["path"] == "/v1/chat/completions"]

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
+from inspect_ai.model import Model, get_model
 from inspect_ai.model._providers._vllm_lora import _vllm_servers, cleanup_servers
 
 import fake_vllm
@@ -68,10 +69,10 @@ def _listed(url: str) -> list[vllm_server.Served]:
         return []
 
 
-def run(model: str, here: Path, **arguments: Any) -> EvalLog:
+def run(model: str | Model, here: Path, **arguments: Any) -> EvalLog:
     (log,) = inspect_eval(
         "wg_evals/worldview",
-        model=model,
+        model=get_model(model, memoize=False) if isinstance(model, str) else model,
         task_args={"grading": "markers"},
         limit=2,
         log_dir=str(here / "logs"),
@@ -106,6 +107,11 @@ def test_the_log_says_which_adapter_it_is_and_what_it_was_trained_with(here: Pat
     assert (about["adapter_sha256"], about["training_seed"]) == ("a3", 3)
     assert (about["trained_on"], about["trained_with"]) == ("birds/train", "identity")
     assert about["trained_with_text"] == IDENTITY.text
+
+
+def test_a_second_evaluation_of_the_same_model_is_named_by_its_adapter_too(here: Path, running: str) -> None:
+    model = get_model("vllm/organism:adapters/one", memoize=False)
+    assert [run(model, here).eval.model for _ in range(2)] == ["vllm/organism:adapters/one"] * 2
 
 
 def test_a_base_without_an_adapter_is_served_plainly_and_named_as_nothing(here: Path) -> None:

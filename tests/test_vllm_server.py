@@ -191,23 +191,22 @@ def test_a_server_dies_with_an_owner_that_is_killed(home: Path) -> None:
 
 
 def test_a_running_server_has_to_serve_the_base(
-    home: Path, start: Callable[..., VllmServer], monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., VllmServer],
 ) -> None:
     access = ready(start())
-    monkeypatch.setenv(vllm_server.KEY, access.key)
-    assert running_server(access.url, ["other/name", "/models/base"]) == access
+    assert running_server(access.url, access.key, ["other/name", "/models/base"]) == access
     with pytest.raises(WgError, match=r"does not serve '/models/llama': it serves '/models/base'"):
-        running_server(access.url, ["/models/llama"])
+        running_server(access.url, access.key, ["/models/llama"])
 
 
 def test_a_running_server_has_to_take_the_key(start: Callable[..., VllmServer]) -> None:
     with pytest.raises(WgError, match="does not take the key that it was given: set VLLM_API_KEY"):
-        running_server(ready(start()).url, ["/models/base"])
+        running_server(ready(start()).url, "inspectai", ["/models/base"])
 
 
 def test_a_running_server_that_is_not_there_or_no_vllm_is_told_apart(home: Path) -> None:
     with pytest.raises(WgError, match=r"No vLLM server answers at http://127.0.0.1:9/v1 \(VLLM_BASE_URL\)"):
-        running_server("http://127.0.0.1:9/v1", ["base"])
+        running_server("http://127.0.0.1:9/v1", "x", ["base"])
     with serving(scripted("hello")) as stub, pytest.raises(WgError, match=r"is no vLLM server: .* gave status 501"):
         listed(stub.url, "x")
 

@@ -9,12 +9,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from inspect_ai.hooks import Hooks, SampleEnd, hooks
 from inspect_ai.model import Model
 
 from wg_evals._paths import user_path
 from wg_evals.artifacts import ORGANISM, model_positions
 from wg_evals.errors import WgError
 from wg_evals.serving.vllm_server import RUNNING, answer_room, listed, running_server, servable_rank
+
+_named: list[tuple[Any, str]] = []
+"""The provider's models with the names that were given for them."""
+
+
+@hooks(name="wg_evals_vllm_names", description="Keeps the adapter in the names of vLLM's models.")
+class AdapterNames(Hooks):
+    """Gives models back their names: with its first answer the provider takes the base's for all its adapters.
+
+    The log of the next evaluation of the same model would not say that there is an adapter.
+    """
+
+    def enabled(self) -> bool:
+        return bool(_named)
+
+    async def on_sample_end(self, data: SampleEnd) -> None:
+        for api, name in _named:
+            api.model_name = name
 
 
 class VllmModel(NamedTuple):
@@ -44,6 +63,8 @@ def prepare(model: Model) -> VllmModel | None:
     if not str(model).startswith("vllm/"):
         return None
     api: Any = model.api
+    if not any(known is api for known, _ in _named):
+        _named.append((api, api.model_name))
     adapter = _adapter(api)
     url = api._init_base_url or os.environ.get(RUNNING)
     if url:
@@ -75,7 +96,7 @@ def _at_running_server(api: Any, url: str, adapter: Path | None) -> VllmModel:
         names.append(str(ORGANISM))
     elif (folder := user_path(api.base_model)).is_dir():
         names.append(str(folder))
-    server = running_server(url, names)
+    server = running_server(url, api.api_key, names)
     api.base_model = server.model
     loaded = {m.name: m.root for m in listed(url, server.key)}
     if api.adapter is not None and api.adapter.is_preloaded:

@@ -154,17 +154,17 @@ def listed(url: str, key: str, seconds: float = 5.0) -> list[Served]:
         ) from None
 
 
-def running_server(url: str, names: Sequence[str]) -> ServerAccess:
+def running_server(url: str, key: str, names: Sequence[str]) -> ServerAccess:
     """A server that somebody else has started.
 
     Args:
         url: Its address.
+        key: What it takes for a key.
         names: What the base may be called or lie at; one of them has to be served.
 
     Raises:
         WgError: Nothing answers there, or it serves another base.
     """
-    key = os.environ.get(KEY, DEFAULT_KEY)
     try:
         models = listed(url, key)
     except httpx2.TransportError as ex:

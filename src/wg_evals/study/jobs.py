@@ -3,10 +3,7 @@
 Jobs travel from the runner to a worker as JSON. PyTorch and Inspect are imported here only when a job runs.
 """
 
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from wg_evals.analysis.records import RECORD, CellRecord
 from wg_evals.artifacts import write_json
 from wg_evals.errors import WgError
-from wg_evals.serving.vllm_server import KEY, RUNNING, ServerAccess
+from wg_evals.serving.vllm_server import ServerAccess
 from wg_evals.study.sample_progress import Report, reporting
 from wg_evals.study.serving import answers
 from wg_evals.study.settings import LEAN, in_flight, lean_run
@@ -82,13 +79,14 @@ def evaluate(job: EvaluateJob, report: Report) -> None:
 
     started, cpu_started = time.perf_counter(), time.process_time()
     job.out.mkdir(parents=True, exist_ok=True)
-    with reporting(report, job.samples), lean_run(), _reached(job.server):
+    model, model_args = _model(job)
+    with reporting(report, job.samples), lean_run():
         _, logs = eval_set(
             f"wg_evals/{job.task}",
             log_dir=str(job.out),
             task_args=job.task_args,
-            model=job.model,
-            model_args=job.model_args,
+            model=model,
+            model_args=model_args,
             model_roles={role: _role(name, role, job.max_connections) for role, name in job.model_roles.items()},
             epochs=job.epochs,
             sample_id=list(job.questions) if job.questions else None,
@@ -127,21 +125,13 @@ def _role(name: str, role: str, connections: int) -> "Model":
     return get_model(name, role=role, config=GenerateConfig(max_connections=connections))
 
 
-@contextmanager
-def _reached(server: ServerAccess | None) -> Iterator[None]:
-    """Let Inspect find the server inside the block. As arguments of the model, address and key would be in the log."""
-    if server is None:
-        yield
-        return
-    before = {name: os.environ.get(name) for name in (RUNNING, KEY)}
-    os.environ |= {RUNNING: server.url, KEY: server.key}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
+def _model(job: EvaluateJob) -> "tuple[str | Model, dict[str, Any]]":
+    """The model under test; at its server, if it has one, while a judge by vLLM keeps its own."""
+    if job.server is None:
+        return job.model, job.model_args
+    from inspect_ai.model import get_model
+
+    return get_model(job.model, base_url=job.server.url, api_key=job.server.key, **job.model_args), {}
 
 
 def _refuse_holes(log: "EvalLog", server: ServerAccess | None) -> None:

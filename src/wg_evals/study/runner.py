@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 from wg_evals.analysis.records import RUN, RunRecord
 from wg_evals.artifacts import BaseIdentity, write_json
 from wg_evals.errors import WgError
-from wg_evals.serving.vllm_server import Argument, adapter_rank, answer_room, environment_arguments, servable_rank
+from wg_evals.serving.vllm_server import Argument, adapter_rank, answer_room, environment_arguments
 from wg_evals.study.cells import EvaluationCell, Matrix, TrainingCell, base_argument
 from wg_evals.study.jobs import EvaluateJob, TrainJob
 from wg_evals.study.machine import crew, own_peak_mib
@@ -102,8 +102,9 @@ class _Run:
         self.crew = crew(self.spec.workers, matrix.bases, len(self.work) - self.skipped, self.spec.serve)
         self.server: StudyServer | None = None
         if self.spec.serve == "vllm":
-            servable_rank(matrix.study.recipe.lora.rank)  # refused before hours of training
             self.server = StudyServer(folder.path, self._largest_rank, self.crew.workers, self._arguments(), lock)
+            if self.any("waiting"):
+                self.server.check(matrix.bases, matrix.study.recipe.lora.rank)
         self.doing: dict[Worker, Work] = {}
         self.amounts: dict[Worker, tuple[int, int]] = {}
         self.seconds = {"start": 0.0, "train": 0.0, "evaluate": 0.0}

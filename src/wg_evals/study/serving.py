@@ -5,14 +5,25 @@ The runner asks for it again and again while it does other things; nothing here 
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import httpx2
 
 from wg_evals.artifacts import BaseIdentity
 from wg_evals.errors import WgError
-from wg_evals.serving.vllm_server import RUNNING, Argument, ServerAccess, VllmServer, listed, running_server
+from wg_evals.serving.vllm_server import (
+    DEFAULT_KEY,
+    KEY,
+    RUNNING,
+    Argument,
+    ServerAccess,
+    VllmServer,
+    listed,
+    running_server,
+    servable_rank,
+    vllm_command,
+)
 
 LOGS = "servers"
 """The servers' own logs, in the study's folder."""
@@ -50,6 +61,21 @@ class StudyServer:
         self._access: ServerAccess | None = None
         self._deaths: Counter[str] = Counter()
 
+    def check(self, bases: Iterable[BaseIdentity], rank: int) -> None:
+        """Find, before hours of training, what would keep a server from starting.
+
+        Args:
+            bases: All that are to be served.
+            rank: Of the adapters that are still to be trained.
+
+        Raises:
+            WgError: vLLM is not installed, or serves no adapter of a rank that there is.
+        """
+        if RUNNING not in os.environ:
+            vllm_command()
+        for found in (rank, *(self._ranks(base) for base in bases)):
+            servable_rank(found or rank)
+
     def serve(self, base: BaseIdentity) -> ServerAccess | None:
         """See to it that this base is served, and no other.
 
@@ -64,7 +90,8 @@ class StudyServer:
             self.stop()
             self._base = base
         if url := os.environ.get(RUNNING):
-            self._access = self._access or running_server(url, [base.path, base.name])
+            key = os.environ.get(KEY, DEFAULT_KEY)
+            self._access = self._access or running_server(url, key, [base.path, base.name])
             return self._access
         if self._server is None:
             log = self._folder / LOGS / f"{Path(base.path).name}-{base.identity[:8]}.log"
