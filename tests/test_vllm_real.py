@@ -211,7 +211,7 @@ def test_inspect_starts_the_server_itself(
     _with_vllm(monkeypatch, tmp_path / "cache")
     monkeypatch.setenv("VLLM_DEFAULT_SERVER_ARGS", json.dumps(ARGUMENTS))
     place = adapters["plain"].parent
-    command = [f"{VENV}/bin/inspect", "eval", f"{ROOT}/tasks/worldview.py", "--model", "vllm/organism:./plain"]
+    command = [f"{VENV}/bin/inspect", "eval", "wg_evals/worldview", "--model", "vllm/organism:./plain"]
     arguments = ["-T", "grading=markers", "--limit", "8", "--log-dir", f"{tmp_path}/logs", "--display", "plain"]
     done = subprocess.run([*command, *arguments], cwd=place, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
