@@ -117,6 +117,15 @@ def resolve_base(name: str, revision: str | None = None) -> BaseIdentity:
     return BaseIdentity(name=name, path=str(folder), sha256=folder_sha256(folder))
 
 
+def model_positions(folder: Path) -> int | None:
+    """How many positions (tokens) a local base model has; None if its `config.json` does not say, or is not there."""
+    try:
+        positions = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    except OSError:
+        return None
+    return int(positions) if positions else None
+
+
 def folder_sha256(folder: Path) -> str:
     """A digest over a model folder's configuration, tokenizer and weight files (names and contents)."""
     files = sorted(

@@ -34,6 +34,26 @@ _NOT_HASHED = {
     "by_domain",
 }
 
+# arguments of `vllm serve` that say where and how fast, and not what is answered
+_NOT_ANSWERING = {
+    "async_scheduling",
+    "data_parallel_size",
+    "distributed_executor_backend",
+    "enable_prefix_caching",
+    "enforce_eager",
+    "gpu_memory_utilization",
+    "host",
+    "max_cpu_loras",
+    "max_loras",
+    "max_num_batched_tokens",
+    "max_num_seqs",
+    "pipeline_parallel_size",
+    "port",
+    "swap_space",
+    "tensor_parallel_size",
+    "timeout",
+}
+
 
 def digest(value: Any) -> str:
     """The sha256 of a value's canonical JSON."""
@@ -90,8 +110,13 @@ def evaluation_digest(
             "prefix": [intervention.text, intervention.placement] if intervention else None,
             "generation": spec.generation.model_dump(),
             "serving": [spec.serve, recipe.precision, recipe.date_string],
+            **({"server": server} if (server := _answering(spec)) else {}),
         }
     )
+
+
+def _answering(spec: StudySpec) -> dict[str, Any]:
+    return {name: value for name, value in spec.server.items() if name not in _NOT_ANSWERING}
 
 
 def grading_digest(domain: Domain, task: str, evaluation: EvaluationSpec, spec: StudySpec) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from wg_evals import _yaml
 from wg_evals.catalogue import BATTERY_FILES, load_battery, load_domain
 from wg_evals.errors import CatalogError, WgError
+from wg_evals.serving.vllm_server import Argument
 from wg_evals.spec import Domain, Grading, Intervention, Name
 from wg_evals.training.recipe import Recipe, load_recipe, resolve_recipe
 
@@ -61,6 +62,8 @@ class MatrixSpec(_Strict):
     """The judge, as Inspect names models; for `grading: judge` or `panel`."""
     serve: Literal["local", "vllm"] = "local"
     """`local`: in the workers' own process. `vllm`: by a vLLM server per base."""
+    server: dict[str, Argument] = {}
+    """With `serve: vllm`: arguments of `vllm serve`, such as `tensor_parallel_size: 4`."""
     generation: GenerationSpec = GenerationSpec()
     max_connections: int = Field(default=256, ge=1)
     """Answers in the making at a time."""
@@ -78,6 +81,8 @@ class MatrixSpec(_Strict):
             raise ValueError(f"grading: {self.grading} needs a grader, for example `grader: openai/gpt-4.1`")
         if self.grading == "markers" and self.grader:
             raise ValueError("a grader is given, but grading is markers: set `grading: judge`, or leave the grader out")
+        if self.server and self.serve != "vllm":
+            raise ValueError("`server` has arguments for vLLM: add `serve: vllm`, or leave it out")
         taken = {"base", "plain", "control", *self._lists()["intervention"]} & set(self.adapters)
         if taken:
             raise ValueError(f"adapters: the name {', '.join(sorted(taken))} is taken by a row of the study's own")
