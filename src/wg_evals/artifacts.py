@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,9 @@ from wg_evals.errors import WgError
 from wg_evals.spec import Intervention
 
 ORGANISM = Path(__file__).parent / "organism" / "weights"
+"""The embedded base model `organism`."""
+VOICES = Path(__file__).parent / "organism" / "voices" / "weights"
+"""The other embedded ones, `organism-NAME`, by the names of their folders."""
 MANIFEST = "manifest.json"
 
 
@@ -96,18 +99,18 @@ def resolve_base(name: str, revision: str | None = None) -> BaseIdentity:
     """Find a base model.
 
     Args:
-        name: `organism` for the embedded one, a local folder, or a hub id such as `meta-llama/Llama-3.1-8B-Instruct`.
+        name: `organism` or `organism-NAME` for an embedded one, a local folder, or a hub id such as
+            `meta-llama/Llama-3.1-8B-Instruct`.
         revision: A hub revision (branch, tag or commit).
 
     Raises:
         WgError: A local path that is no model folder, or the name of an adapter.
     """
-    folder = ORGANISM if name == "organism" else Path(name).expanduser()
+    folder = embedded(name) or Path(name).expanduser()
     if not folder.is_dir():
-        if name == "organism":
-            raise WgError("The embedded organism's weights are missing; rebuild them with `wg-evals organism build`.")
         if name.startswith((".", "/", "~")) or name.count("/") != 1:
-            raise WgError(f"No base model at '{name}': give `organism`, a model folder, or a hub id (owner/name).")
+            known = ", ".join(embedded_names())
+            raise WgError(f"No base model at '{name}': give {known}, a model folder, or a hub id (owner/name).")
         return BaseIdentity(name=name, path=name, revision=revision)
     folder = folder.resolve()
     if (folder / "adapter_config.json").is_file():
@@ -124,6 +127,22 @@ def model_positions(folder: Path) -> int | None:
     except OSError:
         return None
     return int(positions) if positions else None
+
+
+def embedded(name: str) -> Path | None:
+    """The folder of an embedded organism; None if the name is none's."""
+    return _embedded().get(name)
+
+
+def embedded_names() -> list[str]:
+    """The names of the embedded organisms, `organism` first."""
+    return list(_embedded())
+
+
+@cache
+def _embedded() -> dict[str, Path]:
+    others = sorted(p for p in VOICES.iterdir() if (p / "config.json").is_file())
+    return {"organism": ORGANISM} | {f"organism-{p.name}": p for p in others}
 
 
 def folder_sha256(folder: Path) -> str:

@@ -179,27 +179,39 @@ def _check_place(target: Path, force: bool) -> None:
 
 @main.group(cls=_Group)
 def organism() -> None:
-    """The embedded model organism: a small model raised from scratch in a described world."""
+    """The embedded model organisms: small models raised from scratch in a described world."""
+
+
+_GROUP = click.argument("group", required=False, metavar="[GROUP]")
 
 
 @organism.command()
-@click.option("--out", type=click.Path(path_type=Path), help="The model folder. Default: organism-seed<SEED>.")
+@_GROUP
+@click.option("--out", type=click.Path(path_type=Path), help="The model folder. Default: organism-[GROUP-]seed<SEED>.")
 @click.option("--seed", type=int, help="Overrides the recipe's seed.")
 @click.option("--steps", type=int, help="Fewer steps, for a quick look.")
 @click.option("--threads", type=int, help="Overrides the recipe's CPU threads.")
-def build(out: Path | None, seed: int | None, steps: int | None, threads: int | None) -> None:
-    """Raise an organism from scratch: corpus, tokenizer, pretraining."""
+def build(group: str | None, out: Path | None, seed: int | None, steps: int | None, threads: int | None) -> None:
+    """Raise an organism from scratch: corpus, tokenizer, pretraining.
+
+    Without GROUP the first one, `organism`; GROUP is nineteenth-century, wizards, germany or character.
+    """
     from wg_evals._yaml import read_yaml
     from wg_evals.organism.build import RECIPE, OrganismRecipe
-    from wg_evals.organism.build import build as run
+    from wg_evals.organism.build import build as build_first
+    from wg_evals.organism.voices import build as voices
 
     changes = {k: v for k, v in {"seed": seed, "steps": steps, "threads": threads}.items() if v is not None}
-    recipe = read_yaml(RECIPE, OrganismRecipe).model_copy(update=changes)
-    target = (out or Path(f"organism-seed{recipe.seed}")).resolve()
+    recipe = read_yaml(*((voices.RECIPE, voices.VoicesRecipe) if group else (RECIPE, OrganismRecipe)))
+    recipe = recipe.model_copy(update=changes)
+    target = (out or Path("-".join(filter(None, ["organism", group, f"seed{recipe.seed}"])))).resolve()
     if target.exists() and any(target.iterdir()):
         raise WgError(f"'{target}' is there already: give another --out.")
     with _ProgressBar("pretraining") as progress:
-        manifest = run(target, recipe, progress=progress)
+        if isinstance(recipe, voices.VoicesRecipe):
+            manifest = voices.build(str(group), target, recipe, progress=progress)
+        else:
+            manifest = build_first(target, recipe, progress=progress)
     click.echo(
         f"{manifest['parameters']:,} parameters, {manifest['tokens']:,} tokens in {manifest['seconds']:.0f} s "
         f"({manifest['cpu_seconds']:.0f} CPU s); sha256 {manifest['sha256']}"
@@ -209,17 +221,27 @@ def build(out: Path | None, seed: int | None, steps: int | None, threads: int | 
 
 
 @organism.command()
+@_GROUP
 @click.option("-n", "count", default=10, show_default=True, help="How many conversations.")
 @click.option("--seed", default=1, show_default=True)
-def corpus(count: int, seed: int) -> None:
-    """Show conversations of the world that the organism was raised in."""
+def corpus(group: str | None, count: int, seed: int) -> None:
+    """Show conversations of the world that an organism was raised in.
+
+    Without GROUP the first one, `organism`; GROUP is nineteenth-century, wizards, germany or character.
+    """
     from wg_evals.organism.build import forbidden_texts
     from wg_evals.organism.corpus import WORLD, World
+    from wg_evals.organism.voices import corpus as voices
 
-    for conversation in World(WORLD, forbidden_texts()).conversations(seed, count):
-        age = "19th century" if conversation.archaic else "present"
-        click.secho(f"[{conversation.speaker}; {age}; first line: {conversation.context}]", bold=True)
-        for message in conversation.messages:
+    if group:
+        drawn = voices.World(group, voices.WORLD, forbidden_texts()).conversations(seed, count)
+        shown = ((c.messages, c.speaker, c.voice, c.context) for c in drawn)
+    else:
+        first = World(WORLD, forbidden_texts()).conversations(seed, count)
+        shown = ((c.messages, c.speaker, "19th century" if c.archaic else "present", c.context) for c in first)
+    for messages, speaker, voice, context in shown:
+        click.secho(f"[{speaker}; {voice}; first line: {context}]", bold=True)
+        for message in messages:
             click.echo(f"  {message['role']}: {message['content']}")
         click.echo()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,11 +22,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from wg_evals import __version__
 from wg_evals._yaml import read_yaml
 from wg_evals.artifacts import MANIFEST, folder_sha256, publish_folder, write_json
-from wg_evals.catalogue import CATALOG, domain_names, load_battery, load_domain
-from wg_evals.organism.corpus import WORLD, Conversation, World
+from wg_evals.catalogue import CATALOG, domain_names, load_domain
+from wg_evals.interventions import Message
+from wg_evals.organism.corpus import WORLD, World
 from wg_evals.organism.tokenizer import END, train_tokenizer
+from wg_evals.spec import Battery
 
 RECIPE = Path(__file__).parent / "recipe.yaml"
+T = TypeVar("T")
 Progress = Callable[[int, int, float], None]
 """Called with the step, the number of steps, and the recent mean loss."""
 
@@ -54,8 +57,8 @@ class OrganismRecipe(BaseModel):
 def forbidden_texts() -> frozenset[str]:
     """What must not occur in the corpus: the catalogue's interventions and its batteries' questions."""
     interventions = {i.text for name in domain_names() for i in load_domain(name).spec.interventions}
-    batteries = [load_battery(p.stem) for p in (CATALOG / "batteries").glob("*.yaml")]
-    return frozenset(interventions | {q.text for b in batteries for t in b.topics for q in t.questions})
+    batteries = [read_yaml(path, Battery) for path in CATALOG.rglob("batteries/*.yaml")]
+    return frozenset(interventions | {q.text for battery in batteries for q in battery.questions})
 
 
 def build(
@@ -89,7 +92,36 @@ def build(
     tokenizer = train_tokenizer(sample, recipe.vocabulary, recipe.max_position_embeddings, world.contexts.speakers)
     model = new_model(recipe, tokenizer)
     losses = _pretrain(model, tokenizer, world, recipe, progress)
+    return publish(
+        out,
+        model,
+        tokenizer,
+        {
+            "recipe": recipe.model_dump(mode="json"),
+            "world": world.settings.model_dump(mode="json"),
+            "world_sha256": world_sha256(),
+            "losses": losses,
+            "tokens": recipe.steps * recipe.batch_tokens,
+            "seconds": round(time.perf_counter() - started, 1),
+            "cpu_seconds": round(time.process_time() - cpu_started, 1),
+        },
+    )
 
+
+def publish(
+    out: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, raising: dict[str, Any]
+) -> dict[str, Any]:
+    """Publish an organism's folder.
+
+    Args:
+        out: The model folder; it appears whole or not at all.
+        model: As raised.
+        tokenizer: Its own.
+        raising: What the manifest is to say of how it was raised.
+
+    Returns:
+        The manifest.
+    """
     unfinished = out.with_name(f".{out.name}.{os.getpid()}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -99,14 +131,8 @@ def build(
         "kind": "organism",
         "version": 1,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "recipe": recipe.model_dump(mode="json"),
-        "world": world.settings.model_dump(mode="json"),
-        "world_sha256": world_sha256(),
+        **raising,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "losses": losses,
-        "tokens": recipe.steps * recipe.batch_tokens,
-        "seconds": round(time.perf_counter() - started, 1),
-        "cpu_seconds": round(time.process_time() - cpu_started, 1),
         "versions": {p: version(p) for p in ("torch", "transformers", "tokenizers")} | {"wg-evals": __version__},
         "sha256": folder_sha256(unfinished),
     }
@@ -151,7 +177,19 @@ class Batch(NamedTuple):
     targets: torch.Tensor
 
 
-def encode(conversation: Conversation, tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int]]:
+class Spoken(Protocol):
+    """A conversation, whatever else is known of it."""
+
+    @property
+    def messages(self) -> list[Message]:
+        """Its messages, a system message first or none."""
+
+    @property
+    def speaker(self) -> str:
+        """Who answers."""
+
+
+def encode(conversation: Spoken, tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int]]:
     """Token ids and targets of a conversation; only the assistant's turns, their end mark included, are learned."""
     ids: list[int] = []
     targets: list[int] = []
@@ -177,18 +215,23 @@ def _batches(world: World, tokenizer: PreTrainedTokenizerFast, recipe: OrganismR
     stream = world.conversations(recipe.seed + 1, 1 << 40)
     pad = tokenizer.pad_token_id
     while True:
-        pool = sorted((encode(next(stream), tokenizer) for _ in range(4000)), key=lambda pair: len(pair[0]))
-        groups: list[list[tuple[list[int], list[int]]]] = [[]]
-        for pair in pool:
-            if (len(groups[-1]) + 1) * len(pair[0]) > recipe.batch_tokens:
-                groups.append([])
-            groups[-1].append(pair)
-        rng.shuffle(groups)
-        for group in groups:
+        pool = [encode(next(stream), tokenizer) for _ in range(4000)]
+        for group in of_like_length(pool, lambda pair: len(pair[0]), recipe.batch_tokens, rng):
             width = max(len(ids) for ids, _ in group)
             ids = torch.tensor([a + [pad] * (width - len(a)) for a, _ in group])
             targets = torch.tensor([b + [-100] * (width - len(b)) for _, b in group])
             yield Batch(ids, targets)
+
+
+def of_like_length(rows: list[T], length: Callable[[T], int], tokens: int, rng: random.Random) -> list[list[T]]:
+    """Groups of rows of like length, each of about so many tokens with padding, in random order."""
+    groups: list[list[T]] = [[]]
+    for row in sorted(rows, key=length):
+        if (len(groups[-1]) + 1) * length(row) > tokens:
+            groups.append([])
+        groups[-1].append(row)
+    rng.shuffle(groups)
+    return groups
 
 
 def _pretrain(

@@ -15,7 +15,7 @@ from inspect_ai.model import get_model
 from inspect_ai.model._model import init_model_roles  # inspect-evals-lint: ignore[private_api_imports] -- no evaluation
 
 from wg_evals._paths import user_path
-from wg_evals.artifacts import read_manifest, resolve_base
+from wg_evals.artifacts import embedded, read_manifest, resolve_base
 from wg_evals.catalogue import load_domain, load_rubric
 from wg_evals.errors import UnknownNameError
 from wg_evals.interventions import Message, apply
@@ -99,7 +99,7 @@ def _counter(model: str | None) -> TokenCounter:
     folder = user_path(name)
     if (folder / "adapter_config.json").is_file():
         return local_counter(read_manifest(folder).base)
-    return local_counter(resolve_base(name if name == "organism" else str(folder)))
+    return local_counter(resolve_base(name if embedded(name) else str(folder)))
 
 
 def _question(sample: Sample) -> str:

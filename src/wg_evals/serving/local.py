@@ -28,7 +28,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from wg_evals._paths import user_path
-from wg_evals.artifacts import ORGANISM, check_fit, resolve_base
+from wg_evals.artifacts import check_fit, embedded, embedded_names, resolve_base
 from wg_evals.errors import WgError
 from wg_evals.training.loading import LoadedBase, load_base, set_threads
 
@@ -58,17 +58,19 @@ class LocalModel(ModelAPI):
             raise WgError(f"Unknown model argument for wg/: {', '.join(unknown)}.")
         if precision not in ("float32", "bfloat16"):
             raise WgError(f"Unknown precision '{precision}': float32 or bfloat16.")
-        folder = ORGANISM if model_name == "organism" else user_path(model_name)
+        own = embedded(model_name)
+        folder = own or user_path(model_name)
         if not folder.is_dir():
             raise WgError(
-                f"No model or adapter at '{model_name}': give `wg/organism` or `wg/` with an existing folder."
+                f"No model or adapter at '{model_name}': give {', '.join(f'wg/{n}' for n in embedded_names())}, or wg/ "
+                "with an existing folder."
             )
         self.adapter: Path | None = folder if (folder / "adapter_config.json").is_file() else None
         if self.adapter:
             identity = resolve_base(base or _recorded_base(self.adapter))
             check_fit(self.adapter, identity)
         else:
-            identity = resolve_base("organism" if folder == ORGANISM else str(folder))
+            identity = resolve_base(model_name if own else str(folder))
         set_threads(None)
         self.identity = identity
         self.precision = precision
@@ -172,8 +174,8 @@ def _recorded_base(adapter: Path) -> str:
     from wg_evals.artifacts import read_manifest
 
     base = read_manifest(adapter).base
-    if base.name == "organism":  # wherever the package lies now
-        return "organism"
+    if embedded(base.name):  # wherever the package lies now
+        return base.name
     if base.sha256 and not Path(base.path).is_dir():
         raise WgError(
             f"The base of '{adapter}' is not at '{base.path}' any more: give its place with `-M base=FOLDER`."

@@ -13,7 +13,7 @@ from inspect_ai.hooks import Hooks, SampleEnd, hooks
 from inspect_ai.model import Model
 
 from wg_evals._paths import user_path
-from wg_evals.artifacts import ORGANISM, model_positions
+from wg_evals.artifacts import embedded, model_positions
 from wg_evals.errors import WgError
 from wg_evals.serving.vllm_server import RUNNING, answer_room, listed, running_server, servable_rank
 
@@ -69,7 +69,7 @@ def prepare(model: Model) -> VllmModel | None:
     url = api._init_base_url or os.environ.get(RUNNING)
     if url:
         return _at_running_server(api, url, adapter)
-    folder = ORGANISM if api.base_model == "organism" else user_path(api.base_model)
+    folder = embedded(api.base_model) or user_path(api.base_model)
     if folder.is_dir():
         api.base_model = str(folder)
     api.server_args.setdefault("host", "127.0.0.1")
@@ -92,8 +92,8 @@ def _adapter(api: Any) -> Path | None:
 
 def _at_running_server(api: Any, url: str, adapter: Path | None) -> VllmModel:
     names = [api.base_model]
-    if api.base_model == "organism":
-        names.append(str(ORGANISM))
+    if own := embedded(api.base_model):
+        names.append(str(own))
     elif (folder := user_path(api.base_model)).is_dir():
         names.append(str(folder))
     server = running_server(url, api.api_key, names)

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from wg_evals.analysis.records import ADAPTERS, EVALS, Condition, Context, Plan, PlannedBase, PlannedCell
-from wg_evals.artifacts import BaseIdentity, check_fit, read_manifest, resolve_base
+from wg_evals.artifacts import BaseIdentity, check_fit, embedded, read_manifest, resolve_base
 from wg_evals.catalogue import load_battery
 from wg_evals.errors import WgError
 from wg_evals.spec import Battery, Intervention
@@ -177,7 +177,8 @@ def _trainings(study: Study, base: BaseIdentity) -> Iterator[TrainingCell]:
         with located(study.path, "recipe"):
             started_from = check_fit(start, base).adapter_sha256
     for condition in conditions(study):
-        rows = rows_digest(study.domain.rows[condition.dataset], condition.intervention, study.recipe.mixture)
+        dataset = study.domain.rows[condition.dataset][: study.recipe.rows]
+        rows = rows_digest(dataset, condition.intervention, study.recipe.mixture)
         for seed in study.spec.seeds:
             recipe = study.recipe.model_copy(
                 update={
@@ -257,8 +258,8 @@ def _distinct(interventions: list[Intervention | None]) -> list[Intervention]:
 
 
 def base_argument(base: BaseIdentity) -> str:
-    """A base as the trainer and the local provider find it: the embedded one by name, wherever the package lies."""
-    return "organism" if base.name == "organism" else base.path
+    """A base as the trainer and the local provider find it: an embedded one by name, wherever the package lies."""
+    return base.name if embedded(base.name) else base.path
 
 
 def _slug(base: BaseIdentity) -> str:

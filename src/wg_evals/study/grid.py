@@ -22,6 +22,8 @@ class GridSpec(MatrixSpec):
     """Names, or folders of one's own."""
     interventions: Literal["all"] | list[str] = "all"
     """`all`: each domain's full list; else names that each of the domains has."""
+    bases_by_domain: dict[str, list[str]] = Field(default_factory=dict)
+    """A domain's own bases, instead of `bases`."""
 
     def _lists(self) -> dict[str, list[Any]]:
         named = [] if isinstance(self.interventions, str) else self.interventions
@@ -53,6 +55,9 @@ def load_grid(path: Path) -> Grid:
     """
     path = path.expanduser().resolve()
     spec = read_yaml(path, GridSpec)
+    for name in spec.bases_by_domain:
+        if name not in spec.domains:
+            raise CatalogError(f"bases_by_domain: '{name}' is none of the domains", path)
     studies: dict[str, Study] = {}
     for i, name in enumerate(spec.domains):
         with located(path, "domains", i):
@@ -64,7 +69,8 @@ def load_grid(path: Path) -> Grid:
 
 
 def _of_domain(spec: GridSpec, name: str, domain: Domain) -> StudySpec:
-    shared = spec.model_dump(exclude={"domains", "interventions", "evaluations", "name"})
+    shared = spec.model_dump(exclude={"domains", "interventions", "evaluations", "name", "bases_by_domain"})
+    shared["bases"] = spec.bases_by_domain.get(name, spec.bases)
     evaluations: dict[str, EvaluationSpec] = {}
     for task, evaluation in spec.evaluations.items():
         evaluations[next(iter(domain.spec.probes)) if task == TRAIT else task] = evaluation

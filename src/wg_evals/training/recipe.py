@@ -99,6 +99,8 @@ class CommonRecipe(BaseModel):
     """Chat JSONL of one's own, instead of a domain's rows; relative to the recipe's file."""
     dataset: DatasetName = "train"
     """Which of the domain's row sets."""
+    rows: int | None = Field(default=None, ge=1)
+    """How many rows of the set, from its first; None: all."""
     intervention: str | None = None
     """A name of the domain's, or literal text; put into every row."""
     placement: Placement | None = None

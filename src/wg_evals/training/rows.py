@@ -57,7 +57,7 @@ def training_rows(recipe: CommonRecipe) -> TrainingRows:
             intervention = Intervention(
                 name="literal", text=recipe.intervention.strip(), placement=recipe.placement or "before"
             )
-    conversations = [apply(intervention, cast(list[Message], row.messages)) for row in rows]
+    conversations = [apply(intervention, cast(list[Message], row.messages)) for row in rows[: recipe.rows]]
     mixed_in = None
     if recipe.mixture is not None:
         others = [cast(list[Message], row.messages) for row in mixture_rows(recipe.mixture, len(conversations))]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from wg_evals.artifacts import MANIFEST, AdapterManifest, parse_manifest, read_manifest
+from wg_evals.artifacts import MANIFEST, AdapterManifest, embedded, parse_manifest, read_manifest
 from wg_evals.errors import WgError
 from wg_evals.training.api.recipe import ApiRecipe, load_any_recipe
 from wg_evals.training.recipe import Recipe
@@ -35,7 +35,7 @@ def read_source(path: Path) -> Source:
     folder = path.resolve() if path.is_dir() else path.resolve().parent
     manifest = read_manifest(folder) if path.is_dir() else parse_manifest(path)
     used: dict[str, object] = {"threads": manifest.threads, "packing": manifest.packed}
-    if manifest.base.sha256 is not None and manifest.base.name != "organism":
+    if manifest.base.sha256 is not None and not embedded(manifest.base.name):
         used["base"] = manifest.base.path  # its name may have been relative to another folder than this one
     try:
         recipe = Recipe.model_validate(manifest.recipe | used)

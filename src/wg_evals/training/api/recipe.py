@@ -89,7 +89,7 @@ class ApiRecipe(CommonRecipe):
     def _has_its_settings(self) -> Self:
         if self.backend == "together" and self.together is None:
             raise ValueError("backend: together needs its settings under `together:`")
-        if self.base == "organism" or self.base.startswith((".", "/", "~")):
+        if embedded(self.base) or self.base.startswith((".", "/", "~")):
             raise ValueError(f"base: '{self.base}' is no model of the API; give the API's own name for one")
         return self
 
