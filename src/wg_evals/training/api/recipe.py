@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from wg_evals._yaml import read_mapping, read_yaml
+from wg_evals.artifacts import embedded
 from wg_evals.training.recipe import CommonRecipe, Recipe, load_recipe, with_absolute_paths
 
 Backend = Literal["openai", "together"]
