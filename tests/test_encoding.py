@@ -95,14 +95,17 @@ def test_a_template_that_refuses_a_role_is_quoted_with_the_rows_number(tmp_path:
         encode([ROWS[0], ROWS[4]], tokenizer, {})
     tokenizer = tokenizer_of(tmp_path / "mistral", MISTRAL)
     twice = [Message(role="user", content="One."), *turns("Two?", "Three.")]
-    with pytest.raises(WgError, match="Row 1: .*must alternate"):
+    with pytest.raises(WgError, match=r"Row 1: .*must alternate"):
         encode([twice], tokenizer, {})
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ([*turns("A?", "B."), Message(role="assistant", content="C.")], "the last two messages are assistant and assis"),
+        (
+            [*turns("A?", "B."), Message(role="assistant", content="C.")],
+            "the last two messages are assistant and assis",
+        ),
         ([Message(role="assistant", content="C.")], "the last two messages are assistant;"),
         ([turns("A?", "B.")[0], Message(role="system", content="S"), turns("A?", "B.")[1]], "not the first message"),
         (turns("A?", " \n"), "the answer is empty"),

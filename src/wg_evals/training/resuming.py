@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
 
 from wg_evals.artifacts import BaseIdentity, write_json
 from wg_evals.errors import WgError
@@ -226,7 +227,7 @@ def enough_room(folder: Path, lost: str) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as ex:
+    except (OSError, RuntimeError, SafetensorError) as ex:
         number = getattr(ex, "errno", None)
         told = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(ex)
         if told or _free(folder) < _LEAST_BYTES:

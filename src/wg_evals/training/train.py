@@ -6,6 +6,7 @@ records what they did. `wg-evals train RECIPE.yaml` calls it.
 
 import hashlib
 import importlib.util
+import json
 import logging
 import shutil
 import time
@@ -224,6 +225,7 @@ class _Run:
     ) -> AdapterManifest:
         """Write the adapter as it is now, its manifest last."""
         model.save_pretrained(str(folder), state_dict=weights)
+        _sort_modules(folder / "adapter_config.json")
         self.base.tokenizer.save_pretrained(str(folder))
         recipe = self.recipe
         manifest = AdapterManifest(
@@ -257,6 +259,14 @@ class _Run:
         write_card(folder, manifest, name=self.out.name)
         write_json(folder / MANIFEST, manifest)
         return manifest
+
+
+def _sort_modules(config: Path) -> None:
+    """PEFT keeps the names in a set, so that each process writes them in an order of its own."""
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    if isinstance(settings["target_modules"], list):
+        settings["target_modules"].sort()
+    config.write_text(json.dumps(settings, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _train(run: _Run, progress: Progress | None, say: Callable[[str], None], report: Report | None) -> AdapterManifest:
