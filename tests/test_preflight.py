@@ -142,9 +142,7 @@ def test_a_plain_template_and_the_organism_have_nothing_to_say(recipe: Recipe, t
 
 
 def test_rows_longer_than_the_base_has_positions_are_found(recipe: Recipe, tmp_path: Path) -> None:
-    long = MESSAGES.replace("{{ m['content'] }}", "{{ m['content'] * 30 }}", 1) + ASKS
     base = base_without_weights(tmp_path / "base", "{{ '<|user|>' * 300 }}" + MESSAGES + ASKS)
-    assert long
     (found,) = findings(on(recipe, base, max_length=1024), tmp_path / "a")
     assert found.stops and "the base knows 256 positions" in found.what
 
@@ -215,5 +213,5 @@ def test_a_hub_id_that_cannot_be_reached_says_what_to_do(
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(WgError, match="nobody/no-such-model.*hf auth login.*--set base=FOLDER"):
+    with pytest.raises(WgError, match=r"nobody/no-such-model.*hf auth login.*--set base=FOLDER"):
         preflight(change_recipe(recipe, {"base": "nobody/no-such-model"}), tmp_path / "a")

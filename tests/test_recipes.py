@@ -11,7 +11,6 @@ from wg_evals.training.recipe import Recipe, adapter_name, load_recipe, resolve_
 from wg_evals.training.rows import training_rows
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-RECIPES = sorted((CONFIGS / "recipes").glob("*.yaml"))
 # model: rank, alpha, learning rate, batch, warm-up, epochs by default and by domain (arXiv 2604.10022, configurations)
 PUBLISHED = {
     "llama-3.1-8b-instruct": (4, 8, 1e-4, 8, 0.0, 1, {}),
@@ -58,7 +57,7 @@ def test_a_study_gives_a_recipe_its_domain_and_takes_the_settings_of_that_domain
     text = (CONFIGS / "studies" / "demo.yaml").read_text()
     recipe = CONFIGS / "recipes" / "qwen2.5-72b-instruct.yaml"
     path = tmp_path / "study.yaml"
-    path.write_text(text.replace("../recipes/organism-birds.yaml", str(recipe)).replace("birds", "birds"))
+    path.write_text(text.replace("../recipes/organism-birds.yaml", str(recipe)))
     assert load_study(path).recipe.epochs == 10
     path.write_text(
         "name: s\ndomain: code\nbases: [organism]\n"
@@ -74,14 +73,14 @@ def test_an_adapters_folder_is_named_by_what_was_set() -> None:
     assert adapter_name("qwen3-32b", set_by_hand) == "qwen3-32b-my-boats-Today-is-Monday.-seed7"
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
-def test_every_line_of_a_recipe_that_a_person_may_change_has_a_comment(path: Path) -> None:
-    lines = [
-        line for line in path.read_text().splitlines() if line and not line.startswith(("#", " ", "lora:", "base:"))
-    ]
-    assert lines
-    # organism recipes explain what is particular about them; published ones say of each value where it is from
-    if path.stem in PUBLISHED:
-        assert all(
-            "published" in line or "ours" in line for line in lines if not line.startswith(("dataset", "interv"))
-        )
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_recipe_says_of_each_value_whether_it_is_published_or_ours(name: str) -> None:
+    text = (CONFIGS / "recipes" / f"{name}.yaml").read_text()
+    values = [line for line in text.splitlines() if line and not line.startswith(("#", "lora:", "base:"))]
+    unsaid = {line.split(":")[0].strip() for line in values if "# published" not in line and "# ours" not in line}
+    assert unsaid <= {"dataset", "intervention", "finance", "sports", "code"}
+
+
+def test_every_recipe_is_valid() -> None:
+    recipes = [load_recipe(path) for path in sorted((CONFIGS / "recipes").glob("*.yaml"))]
+    assert len(recipes) == len(PUBLISHED) + 2
