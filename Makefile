@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-slow check format bench clean
+.PHONY: help install demo test test-slow check format bench bench-gpu clean
 
 help:
 	@echo "make install   the environment in .venv"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-slow the tests that take minutes"
 	@echo "make check     ruff, mypy, the Inspect evals linter"
 	@echo "make bench     what the demo costs, by stage"
+	@echo "make bench-gpu what training a model of 8B parameters takes on a GPU (random weights)"
 
 install: $(STAMP)
 
@@ -48,6 +49,9 @@ format: install
 
 bench: install
 	@$(BIN)/wg-evals bench
+
+bench-gpu: install
+	@$(BIN)/wg-evals bench-gpu
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ import click
 import yaml
 
 from wg_evals import __version__
+from wg_evals.bench.cli import bench_gpu_command
 from wg_evals.datafile.cli import data_group
 from wg_evals.domain_folder.cli import domain_group
 from wg_evals.errors import WgError
@@ -241,19 +242,21 @@ def fetch(name: str, source: Path | None) -> None:
     help="The study to time; it runs anew, in a folder of its own.",
 )
 def bench(study: Path) -> None:
-    """Time the harness alone, judged answers against a stub, and the demo by stage."""
+    """Time the harness alone, judged answers against a stub, training beside TRL's own, and the demo by stage."""
     import tempfile
 
     from wg_evals.bench.figures import harness_figures, show, study_figures
     from wg_evals.bench.judged import judged_figures
+    from wg_evals.bench.training import training_figures
 
-    with tempfile.TemporaryDirectory(prefix="wg-bench-") as folder:
-        for line in show(itertools.chain(harness_figures(Path(folder)), judged_figures(Path(folder)))):
+    with tempfile.TemporaryDirectory(prefix="wg-bench-") as name:
+        folder = Path(name)
+        for line in show(itertools.chain(harness_figures(folder), judged_figures(folder), training_figures(folder))):
             click.echo(line)
         code = subprocess.run([sys.executable, "-m", "wg_evals.cli", "study", str(study), "--out", f"{folder}/study"])
         if code.returncode:
             raise WgError("The study did not finish; there is nothing to report.")
-        for line in show(study_figures(Path(folder) / "study")):
+        for line in show(study_figures(folder / "study")):
             click.echo(line)
 
 
@@ -265,6 +268,7 @@ main.add_command(report_command)
 main.add_command(rejudge_command)
 main.add_command(agree_command)
 main.add_command(card_command)
+main.add_command(bench_gpu_command)
 
 
 def _key_value(text: str) -> tuple[str, Any]:
