@@ -1,6 +1,6 @@
 """Training throughput and peak memory of a large model with random weights, packed against padded.
 
-`wg-evals bench-gpu` (`make bench-gpu`) needs no weights but a GPU that holds the shape; `--shape tiny` runs anywhere. It is
+`wg-evals bench-gpu` (`make bench-gpu`) needs a GPU that holds the shape, and no weights; `--shape tiny` runs anywhere. It is
 `wg-evals train` itself that is timed, on rows of mixed lengths (log-normal, 20 to 600 tokens).
 """
 
