@@ -1,7 +1,7 @@
 """Training throughput and peak memory of a large model with random weights, packed against padded.
 
-`wg-evals bench-gpu` (`make bench-gpu`) needs a GPU that holds the shape, and no weights; `--shape tiny` runs anywhere. It is
-`wg-evals train` itself that is timed, on rows of mixed lengths (log-normal, 20 to 600 tokens).
+`wg-evals bench-gpu` (`make bench-gpu`) needs a GPU that holds the shape, and no weights; `--shape tiny` runs anywhere.
+It is `wg-evals train` itself that is timed, on rows of mixed lengths (log-normal, 20 to 600 tokens).
 """
 
 import time
@@ -51,8 +51,10 @@ def gpu_figures(folder: Path, shape: str, recipe: Path, rows: int) -> Iterator[L
         name = "packed" if packing else "padded"
         speeds: list[float] = []
 
-        def progress(step: int, steps: int, loss: float, speed: float, speeds: list[float] = speeds) -> None:
-            speeds.append(speed)
+        def progress(
+            step: int, steps: int, loss: float, tokens_per_second: float, speeds: list[float] = speeds
+        ) -> None:
+            speeds.append(tokens_per_second)
 
         plan = preflight(arm, folder / name)
         assert plan.skeleton and plan.memory  # there are layers to adapt, and rows
