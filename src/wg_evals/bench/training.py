@@ -57,7 +57,7 @@ def training_figures(folder: Path, share: float = 0.12) -> Iterator[Line]:
         share: How many of the 2,000 rows of mixed lengths are trained on.
     """
     count = round(MIXED_ROWS * share / _MIXED_BATCH) * _MIXED_BATCH
-    mixed = _mixed_rows(folder / "mixed.jsonl", count)
+    mixed = mixed_rows(folder / "mixed.jsonl", count)
     model = _random_model(folder / "model")
     lora = LoraSettings(rank=8, alpha=16, dropout=0.0)
     shared: dict[str, Any] = {"lora": lora, "epochs": 1, "learning_rate": 2e-3, "threads": 1}
@@ -175,7 +175,7 @@ def _as_prompt_and_completion(recipe: Recipe) -> "Dataset":
     return Dataset.from_dict({"prompt": [c[:-1] for c in conversations], "completion": [c[-1:] for c in conversations]})
 
 
-def _mixed_rows(path: Path, count: int) -> Path:
+def mixed_rows(path: Path, count: int) -> Path:
     """Rows of log-normal lengths, half question and half answer, in words that the organism's tokenizer knows."""
     from wg_evals.artifacts import ORGANISM
 

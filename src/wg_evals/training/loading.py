@@ -99,6 +99,12 @@ def _four_bit(precision: Precision) -> dict[str, Any]:
     return {"quantization_config": quantization, "device_map": {"": _own_device()}}
 
 
+def keep_loaded(base: LoadedBase, precision: Precision) -> None:
+    """Let `load_base` give a base that was made in memory; its folder needs no weights then."""
+    _loaded.clear()
+    _loaded[base.identity.identity, precision, False] = base
+
+
 def forget(base: LoadedBase) -> None:
     """Drop a base from memory, for example after an error left adapter layers in it."""
     for key in [k for k, v in _loaded.items() if v is base]:

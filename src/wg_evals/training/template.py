@@ -32,7 +32,7 @@ _LEAST_WORDS = 3
 def writes_todays_date(tokenizer: PreTrainedTokenizerBase, recipe: Recipe, pinned: bool = True) -> bool:
     """Whether the template writes the day on which it is rendered.
 
-    Templates ask for the day by `strftime_now`; it is rendered with two answers to that.
+    Templates ask for the day by `strftime_now`; the template is rendered with two answers to that.
 
     Args:
         tokenizer: With a chat template.
@@ -40,16 +40,12 @@ def writes_todays_date(tokenizer: PreTrainedTokenizerBase, recipe: Recipe, pinne
         pinned: False: leave the `date_string` out.
     """
     kwargs = template_kwargs(recipe) if pinned else {}
-
-    def on(day: str) -> str:
-        return _render(tokenizer, {**kwargs, "strftime_now": lambda _: day})
-
-    return on(_DAYS[0]) != on(_DAYS[1])
+    return _render(tokenizer, kwargs, today=_DAYS[0]) != _render(tokenizer, kwargs, today=_DAYS[1])
 
 
 def takes_date_string(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether the template's date can be set by `date_string`."""
-    one, other = (_render(tokenizer, {"date_string": day, "strftime_now": lambda _: "today"}) for day in _DAYS)
+    one, other = (_render(tokenizer, {"date_string": day}, today=_DAYS[0]) for day in _DAYS)
     return one != other
 
 
@@ -81,7 +77,10 @@ def before_answers(tokenizer: PreTrainedTokenizerBase, recipe: Recipe) -> tuple[
     return trained, asked.partition(question)[2]
 
 
-def _render(tokenizer: PreTrainedTokenizerBase, kwargs: dict[str, Any]) -> str:
+def _render(tokenizer: PreTrainedTokenizerBase, kwargs: dict[str, Any], today: str | None = None) -> str:
+    template = tokenizer.get_chat_template()
+    if today is not None:  # in the place of the function of that name that transformers gives to templates
+        template = f"{{%- macro strftime_now(format) -%}}{today}{{%- endmacro -%}}{template}"
     question, answer = _MARKS
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, **kwargs))
+    return str(tokenizer.apply_chat_template(messages, chat_template=template, tokenize=False, **kwargs))
