@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 _PLAIN = ["effect", "effect_low", "effect_high", "present", "control_too"]
 _RUNS = ["runs", "runs_present", "runs_low", "runs_high", "runs_sd"]
-_REMOVED = [f"{kind}_{what}" for kind in ("relevant", "generic") for what in ("interventions", "removed", "residue", "returns")]
+_REMOVED = [
+    f"{kind}_{what}" for kind in ("relevant", "generic") for what in ("interventions", "removed", "residue", "returns")
+]
 BRITTLENESS_COLUMNS = [*WHERE, *_PLAIN, *_RUNS, *_REMOVED]
 
 

@@ -41,10 +41,10 @@ def comparisons(frame: "Frame") -> "pd.DataFrame":
     """Compare each condition with its base, and each trained one with plain training, under the same prefix.
 
     `minus_base` without context is the effect; under a prefix it is the residue, since the base is under that prefix
-    too. `minus_plain` and `removed` (the share of the plain effect) are of trained conditions other than plain, without
-    context. p values are corrected by Holm over all tests of the same column of the table. `verdict`, by the 95%
-    intervals: `removed` is clearly below plain and not clearly above the base, `lowered` below plain but still above the
-    base, `not lowered`, or `no effect to remove`.
+    too. `minus_plain` and `removed` (the share of the plain effect) are of trained conditions other than plain,
+    without context. p values are corrected by Holm over all tests of the same column of the table. `verdict`, by the
+    95% intervals: `removed` is clearly below plain and not clearly above the base, `lowered` below plain but still
+    above the base, `not lowered`, or `no effect to remove`.
 
     Checkpoints are left out (they are earlier states of the same runs).
 
@@ -120,7 +120,9 @@ def _removed(c: _Condition, plain: _Condition, base: _Condition) -> dict[str, An
         "removed_low": share.low,
         "removed_high": share.high,
         "removed_undefined": share.why_undefined,
-        "verdict": verdict(effect(plain.counts, base.counts), effect(c.counts, plain.counts), effect(c.counts, base.counts)),
+        "verdict": verdict(
+            effect(plain.counts, base.counts), effect(c.counts, plain.counts), effect(c.counts, base.counts)
+        ),
     }
 
 

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from wg_evals.analysis.crossed import Floats
 
-
 ROUNDING = 1e-18
 """A variance below this is a zero that was computed with rounding."""
 
@@ -70,9 +69,9 @@ def combine(questions: Part | None, arms: Sequence[Arm]) -> Part:
     """The variance of a mean over crossed questions and runs.
 
     The spread between questions Q and that between runs R_i each hold the noise N_i of their arm; it is counted once:
-    Q + sum(R_i - N_i) (two-way clustering as in Cameron, Gelbach and Miller 2011, JBES 29, 238-249, in the unbiased form of
-    the analysis of variance). What is not larger than the noise is taken for noise and pooled with it: R_i with N_i,
-    and Q with all of it, so that the sum is never negative nor smaller than the noise alone. Degrees of freedom by
+    Q + sum(R_i - N_i) (two-way clustering as in Cameron, Gelbach and Miller 2011, JBES 29, 238-249, in the unbiased
+    form of the analysis of variance). What is not larger than the noise is taken for noise and pooled with it: R_i with
+    N_i, and Q with all of it, so that the sum is never negative nor smaller than the noise alone. Degrees of freedom by
     Satterthwaite (1946), Biometrics Bulletin 2, 110-114, over the parts that are in the sum.
 
     Args:

@@ -46,11 +46,11 @@ def effect(left: Crossed, right: Crossed) -> Effect:
     """The mean over questions of left minus right, with a t interval for other questions and other trainings.
 
     A question's rate is expressed over included answers of all its runs. With d_q the differences of the G questions
-    that both sides have, V_q = var(d_q) / G (`between_questions`); the spread between a side's runs is added and the noise that both
-    hold taken off again, as `combine` says, on the runs' linearised rates. p +- t * sqrt(V). If nothing
-    varies, Newcombe's interval over the answers is taken. Pairing removes the spread between questions. Sources: Miller,
-    Adding Error Bars to Evals (arXiv 2411.00640), paired differences; Newcombe (1998), Statistics in Medicine 17,
-    873-890, method 10; `combine` for the rest.
+    that both sides have, V_q = var(d_q) / G (`between_questions`); the spread between a side's runs is added, and the
+    noise that both hold taken off again, as `combine` says, on the runs' linearised rates. The interval is
+    mean(d) +- t * sqrt(V). If nothing varies, Newcombe's interval over the answers is taken. Pairing removes the spread
+    between questions. Sources: Miller, Adding Error Bars to Evals (arXiv 2411.00640), paired differences; Newcombe
+    (1998), Statistics in Medicine 17, 873-890, method 10; `combine` for the rest.
 
     Args:
         left: For example the plain adapters.

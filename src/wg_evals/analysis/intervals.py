@@ -53,12 +53,12 @@ def rate_interval(counts: Crossed) -> CrossedRate:
     questions at a time gives l_q, and V_q = (G - 1) / G * sum((l_q - mean)^2); leaving out one of the S runs gives V_s
     likewise; the noise that both hold is that of the analysis of variance of the ratio's linearised values, divided by
     (p (1 - p))^2. `combine` puts them together, the questions' degrees of freedom being `between_questions`', and the
-    interval is the inverse logit of l(x, n) +- t * sqrt(V). Where questions and runs both spread more than the noise, on
-    either side the wider of this and of p +- t * sqrt(V) from the linearised values is taken. If nothing varies at all,
-    Wilson's interval over the answers is. One run: clustered by question alone.
+    interval is the inverse logit of l(x, n) +- t * sqrt(V). Where questions and runs both spread more than the noise,
+    on either side the wider of this and of p +- t * sqrt(V) from the linearised values is taken. If nothing varies at
+    all, Wilson's interval over the answers is. One run: clustered by question alone.
 
-    Why not the simpler ones: rates near 0 come from few questions, so that a symmetric interval misses above, and one on
-    the logit scale misses below where a question or a seed happens to be high; a bootstrap of 5 seeds knows nothing
+    Why not the simpler ones: rates near 0 come from few questions, so that a symmetric interval misses above, and one
+    on the logit scale misses below where a question or a seed happens to be high; a bootstrap of 5 seeds knows nothing
     of t quantiles and counts the noise up to three times; with 5 clusters the linearised variance is too small (the
     jackknife's is not: MacKinnon, Nielsen and Webb 2023, J. Econometrics 232, 272-299). Sources: Miller, Adding Error
     Bars to Evals (arXiv 2411.00640), for clusters of questions; Efron and Stein (1981), Annals of Statistics 9,
@@ -123,9 +123,9 @@ def bootstrap_interval(counts: Crossed, resamples: int = RESAMPLES, seed: int = 
 def cluster_robust_interval(counts: Crossed) -> CrossedRate:
     """The rate with the analytic interval of two-way clustering.
 
-    With u_sq = x_sq - p n_sq and n all included answers, V = (C_q + C_s - C_qs) / n^2, where C_q sums the squares of the
-    questions' totals of u, times G / (G - 1), C_s those of the runs, times S / (S - 1), and C_qs those of the cells,
-    times S G / (S G - 1); if that is not positive, the larger of C_q and C_s. The interval is
+    With u_sq = x_sq - p n_sq and n all included answers, V = (C_q + C_s - C_qs) / n^2, where C_q sums the squares of
+    the questions' totals of u, times G / (G - 1), C_s those of the runs, times S / (S - 1), and C_qs those of the
+    cells, times S G / (S G - 1); if that is not positive, the larger of C_q and C_s. The interval is
     p +- t(0.975, min(G, S) - 1) * sqrt(V), cut to 0-1. Sources: Cameron, Gelbach and Miller (2011), JBES 29, 238-249;
     Miller, Adding Error Bars to Evals (arXiv 2411.00640).
 
@@ -151,7 +151,7 @@ def cluster_robust_interval(counts: Crossed) -> CrossedRate:
 
 
 def draws(random: np.random.Generator, size: int, resamples: int) -> Floats:
-    """How often each of `size` units is drawn, `resamples` times `size` draws with replacement; a single one always is."""
+    """How often each of `size` units is drawn in each resample, with replacement; a single one always is."""
     return random.multinomial(size, np.full(size, 1 / size), size=resamples).astype(np.float64)
 
 

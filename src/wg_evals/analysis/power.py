@@ -27,7 +27,7 @@ class Question(NamedTuple):
     cell_sd: float
     """What a training does to a single question, beyond that, on the logit scale."""
     both_trained: bool = False
-    """Whether the other side is trained with as many seeds too (plain against intervened); else it is one base model."""
+    """Whether the other side is trained with as many seeds too (plain against intervened); else it is one base."""
 
 
 class Power(NamedTuple):
@@ -73,8 +73,8 @@ def power(
     to = question.base + question.effect
     if not (0 < question.base < 1 and 0 < to < 1):
         raise WgError(
-            f"A rate of {question.base:g} and an effect of {question.effect:+g} make {to:g}: both rates must be above 0 "
-            "and below 1. A base that never shows the trait is best given as the smallest rate you would still notice."
+            f"A rate of {question.base:g} and an effect of {question.effect:+g} make {to:g}: both rates must be above "
+            "0 and below 1. A base that never shows the trait is best given as the smallest rate that you would notice."
         )
     if min(questions) < 2:
         raise WgError("A difference needs at least two questions: other questions are what its interval is about.")

@@ -30,7 +30,9 @@ class _Numbers(click.ParamType):
 @click.option("--samples", type=_Numbers(), default="5,10,20,50,100", show_default=True, help="Answers per question.")
 @click.option("--question-sd", type=_SD, default=1.0, show_default=True, help="Questions' spread, on the logit scale.")
 @click.option("--seed-sd", type=_SD, default=0.5, show_default=True, help="Seeds' spread, on the logit scale.")
-@click.option("--cell-sd", type=_SD, default=0.5, show_default=True, help="Spread of seed x question, on the logit scale.")
+@click.option(
+    "--cell-sd", type=_SD, default=0.5, show_default=True, help="Spread of seed x question, on the logit scale."
+)
 @click.option("--both-trained", is_flag=True, help="The other side has as many seeds (plain against intervened).")
 @click.option("--target", type=click.FloatRange(0, 1), default=0.8, show_default=True, help="The power that is wanted.")
 @click.option("--studies", type=click.IntRange(min=20), default=400, show_default=True, help="Drawn for each design.")
@@ -61,7 +63,9 @@ def power_command(
     asked = Question(base_rate, difference, question_sd, seed_sd, cell_sd, both_trained)
     found = power(asked, questions, seeds, samples, studies)
     by_design = {(p.design.questions, p.design.runs, p.design.samples): p for p in found}
-    title = f"Power to see {100 * difference:+.0f} points from {100 * base_rate:g}% (half-width of the interval, points)"
+    title = (
+        f"Power to see {100 * difference:+.0f} points from {100 * base_rate:g}% (half-width of the interval, points)"
+    )
     table = Table(title=title, title_justify="left", header_style="bold")
     for column in ("questions", "seeds", *(f"{s} answers" for s in samples)):
         table.add_column(column, justify="right")
@@ -74,8 +78,8 @@ def power_command(
     worst = max(p.error for p in found)
     console.print(
         Text(
-            f"{studies} drawn studies each: the figures are exact to about ±{100 * 1.96 * worst:.0f} points. Answers are "
-            "per question and model; every one is taken to be included."
+            f"{studies} drawn studies each: the figures are exact to about ±{100 * 1.96 * worst:.0f} points. Answers "
+            "are per question and model; every one is taken to be included."
         )
     )
     enough = [p for p in found if p.power >= target]
@@ -84,8 +88,8 @@ def power_command(
         d = least.design
         console.print(
             Text(
-                f"The fewest answers with {100 * target:.0f}%: {d.questions} questions, {d.runs} seeds, {d.samples} answers "
-                f"({least.answers:,} in all for both sides)."
+                f"The fewest answers with {100 * target:.0f}%: {d.questions} questions, {d.runs} seeds, {d.samples} "
+                f"answers ({least.answers:,} in all for both sides)."
             )
         )
     else:

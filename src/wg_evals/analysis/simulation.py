@@ -51,8 +51,8 @@ def logit_for(rate: float, spread: float) -> float:
 def draw(random: np.random.Generator, design: Design, rate: float, shared: Floats | None = None) -> Crossed:
     """Draw a condition's answers.
 
-    The logit of a run's rate on a question is normal about one mean, with the design's spreads of questions, runs and cells;
-    answers are independent given it.
+    The logit of a run's rate on a question is normal about one mean, with the design's spreads of questions, runs and
+    cells; answers are independent given it.
 
     Args:
         random: Random numbers.
