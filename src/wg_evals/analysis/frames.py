@@ -192,7 +192,7 @@ class _Reading:
         header, spec = file.header, file.header["eval"]
         planned = self._planned(path)
         about: Mapping[str, Any] = spec.get("metadata") or {}
-        if planned is None and not ("domain" in about and "task" in about):
+        if planned is None and not (about.get("domain") and about.get("task")):
             raise _LeftOutError("other task", f"It is of the task '{spec['task']}', which is none of this project's.")
         if header["status"] == "started":
             raise _LeftOutError("running", "It is not finished: its run is still going on, or was killed.")
