@@ -26,14 +26,20 @@ REMOVED = ["removed", "removed_low", "removed_high", "removed_undefined", "verdi
 COMPARISON_COLUMNS = [*WHERE, *CONDITION, *UNDER, *RATE, *MINUS_BASE, *MINUS_PLAIN, *REMOVED]
 
 
-class _Condition(NamedTuple):
+class ConditionCounts(NamedTuple):
+    """A condition under a prefix or none, over all its runs."""
+
     place: tuple[Any, ...]
+    """By `WHERE`."""
     about: Mapping[str, Any]
+    """By `WHERE`, `CONDITION` and `UNDER`."""
     counts: Crossed
     samples: int
+    """Answers, whether or not they are included."""
 
     @property
     def under(self) -> tuple[str, str]:
+        """The prefix's name and placement; what is compared shares it."""
         return (self.about["eval_intervention"], self.about["eval_placement"])
 
 
@@ -57,7 +63,7 @@ def comparisons(frame: "Frame") -> "pd.DataFrame":
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    places: dict[tuple[Any, ...], list[_Condition]] = {}
+    places: dict[tuple[Any, ...], list[ConditionCounts]] = {}
     for condition in conditions(frame):
         places.setdefault(condition.place, []).append(condition)
     for found in places.values():
@@ -68,17 +74,17 @@ def comparisons(frame: "Frame") -> "pd.DataFrame":
     return table
 
 
-def conditions(frame: "Frame") -> Iterator[_Condition]:
+def conditions(frame: "Frame") -> Iterator[ConditionCounts]:
     """The frame's conditions, each with its counts over runs and questions; a base model comes before its adapters."""
     samples = frame.samples[frame.samples["checkpoint"].isna()]
     keys = [*WHERE, *CONDITION, *UNDER]
     groups = samples.groupby(keys, observed=True, dropna=False, sort=True)
     for key, rows in sorted(groups, key=lambda g: (g[0][4] != "base", g[0][4] != "plain", g[0][4] != "control")):
         about = dict(zip(keys, key, strict=True))
-        yield _Condition(tuple(about[c] for c in WHERE), about, crossed(rows), len(rows))
+        yield ConditionCounts(tuple(about[c] for c in WHERE), about, crossed(rows), len(rows))
 
 
-def _rows(found: list[_Condition]) -> Iterator[dict[str, Any]]:
+def _rows(found: list[ConditionCounts]) -> Iterator[dict[str, Any]]:
     bases = {c.under: c for c in found if c.about["role"] == "base"}
     plains = {c.under: c for c in found if c.about["role"] == "plain"}
     for c in found:
@@ -95,7 +101,7 @@ def _rows(found: list[_Condition]) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _rate(c: _Condition, rate: CrossedRate) -> dict[str, Any]:
+def _rate(c: ConditionCounts, rate: CrossedRate) -> dict[str, Any]:
     return {
         "runs": rate.runs,
         "questions": rate.questions,
@@ -113,7 +119,7 @@ def _difference(name: str, found: Effect) -> dict[str, float]:
     return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high, f"{name}_p": found.p}
 
 
-def _removed(c: _Condition, plain: _Condition, base: _Condition) -> dict[str, Any]:
+def _removed(c: ConditionCounts, plain: ConditionCounts, base: ConditionCounts) -> dict[str, Any]:
     share: Suppression = suppression(base.counts, plain.counts, c.counts)
     return {
         "removed": share.share,
