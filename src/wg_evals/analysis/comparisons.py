@@ -43,7 +43,7 @@ class ConditionCounts(NamedTuple):
         return (self.about["eval_intervention"], self.about["eval_placement"])
 
 
-def comparisons(frame: "Frame") -> "pd.DataFrame":
+def comparisons(frame: "Frame", shares: bool = True) -> "pd.DataFrame":
     """Compare each condition with its base, and each trained one with plain training, under the same prefix.
 
     `minus_base` without context is the effect; under a prefix it is the residue, since the base is under that prefix
@@ -56,6 +56,7 @@ def comparisons(frame: "Frame") -> "pd.DataFrame":
 
     Args:
         frame: As `wg_evals.analysis.frame` reads it.
+        shares: Whether the shares of the plain effect are wanted: their bootstrap is most of the work.
 
     Returns:
         A row for each condition and context, with `COMPARISON_COLUMNS`; what cannot be computed is nan.
@@ -67,7 +68,7 @@ def comparisons(frame: "Frame") -> "pd.DataFrame":
     for condition in conditions(frame):
         places.setdefault(condition.place, []).append(condition)
     for found in places.values():
-        rows += _rows(found)
+        rows += _rows(found, shares)
     table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
     for column in ("minus_base_p", "minus_plain_p"):
         table[f"{column}_holm"] = holm(table[column].to_numpy(float))
@@ -84,7 +85,7 @@ def conditions(frame: "Frame") -> Iterator[ConditionCounts]:
         yield ConditionCounts(tuple(about[c] for c in WHERE), about, crossed(rows), len(rows))
 
 
-def _rows(found: list[ConditionCounts]) -> Iterator[dict[str, Any]]:
+def _rows(found: list[ConditionCounts], shares: bool) -> Iterator[dict[str, Any]]:
     bases = {c.under: c for c in found if c.about["role"] == "base"}
     plains = {c.under: c for c in found if c.about["role"] == "plain"}
     for c in found:
@@ -97,7 +98,7 @@ def _rows(found: list[ConditionCounts]) -> Iterator[dict[str, Any]]:
         if trained and plain is not None and c.under == (NONE, NONE):
             row |= _difference("minus_plain", effect(c.counts, plain.counts))
             if base is not None:
-                row |= _removed(c, plain, base)
+                row |= _verdict(c, plain, base) | (_removed(c, plain, base) if shares else {})
         yield row
 
 
@@ -126,10 +127,12 @@ def _removed(c: ConditionCounts, plain: ConditionCounts, base: ConditionCounts) 
         "removed_low": share.low,
         "removed_high": share.high,
         "removed_undefined": share.why_undefined,
-        "verdict": verdict(
-            effect(plain.counts, base.counts), effect(c.counts, plain.counts), effect(c.counts, base.counts)
-        ),
     }
+
+
+def _verdict(c: ConditionCounts, plain: ConditionCounts, base: ConditionCounts) -> dict[str, str]:
+    whole, change = effect(plain.counts, base.counts), effect(c.counts, plain.counts)
+    return {"verdict": verdict(whole, change, effect(c.counts, base.counts))}
 
 
 def verdict(plain: Effect, change: Effect, left: Effect) -> str:
