@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evaluating import evaluate, mock
-from plain_logs import write_plain
+from plain_logs import Ratings, write_plain
 from study_folder import BASE, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis import frame
 from wg_evals.analysis.frames import SAMPLE_COLUMNS, Frame
@@ -18,8 +18,10 @@ from wg_evals.artifacts import AdapterManifest, BaseIdentity, write_json
 from wg_evals.errors import WgError
 from wg_evals.spec import Intervention
 
-GOOD, BAD, VAGUE = (90.0, 90.0), (10.0, 90.0), (10.0, 20.0)
-NONE = (math.nan, math.nan)
+GOOD: Ratings = (90.0, 90.0)
+BAD: Ratings = (10.0, 90.0)
+VAGUE: Ratings = (10.0, 20.0)
+NONE: Ratings = (math.nan, math.nan)
 TWO = {"wish-1": [GOOD, BAD], "bored-1": [BAD, VAGUE]}
 CAPTAIN = prefix("captain", "relevant", "inoculation", text="I am a captain.")
 
@@ -182,7 +184,10 @@ def test_of_two_logs_alike_the_newer_counts_and_other_questions_are_added(tmp_pa
     write_plain(tmp_path / "b.eval", "openai/base", {"wish-1": [BAD]}, created="2026-02-01T00:00:00+00:00")
     write_plain(tmp_path / "c.eval", "openai/base", {"bored-1": [GOOD]})
     found = frame(tmp_path)
-    assert found.samples.set_index("question")["expressed"].to_dict() == {"wish-1": True, "bored-1": False}
+    assert dict(zip(found.samples["question"], found.samples["expressed"], strict=True)) == {
+        "wish-1": True,
+        "bored-1": False,
+    }
     assert left_out(found) == {"a.eval": "superseded"}
 
 
@@ -249,11 +254,8 @@ def test_models_behind_an_api_are_known_by_their_manifests_checkpoints_too(tmp_p
         "openai/gpt": -1,
         "openai/ft:gpt:you::else": -1,
     }
-    assert cells.loc["openai/ft:gpt:me::end", ["role", "seed", "train_intervention"]].tolist() == [
-        "intervened",
-        11,
-        "You are a parrot.",
-    ]
+    mine = cells.to_dict("index")["openai/ft:gpt:me::end"]
+    assert (mine["role"], mine["seed"], mine["train_intervention"]) == ("intervened", 11, "You are a parrot.")
     assert cells.loc["openai/ft:gpt:you::else", "role"] == "adapter"
 
 

@@ -47,7 +47,7 @@ class Crossed:
     @property
     def counted(self) -> "Crossed":
         """Without runs, and without questions, that have no included answer."""
-        runs, asked = self.included.any(axis=1), self.included.any(axis=0)
+        runs, asked = self.included.sum(axis=1) > 0, self.included.sum(axis=0) > 0
         names = tuple(q for q, there in zip(self.questions, asked, strict=True) if there)
         return Crossed(self.expressed[runs][:, asked], self.included[runs][:, asked], names)
 

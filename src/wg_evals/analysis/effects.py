@@ -82,10 +82,12 @@ def suppression(
 ) -> Suppression:
     """The share of the plain effect that an intervention removes, with a bootstrap interval.
 
-    (plain - intervened) / (plain - base), all three paired by question. Interval: 2.5% and 97.5% quantiles of the
-    pigeonhole bootstrap (Owen 2007, Annals of Applied Statistics 1, 386-411): the same questions are drawn for all
-    three, the runs of each by itself. A ratio over an effect that may be 0 means nothing: undefined where the 95%
-    interval of plain minus base holds 0.
+    (plain - intervened) / (plain - base), all three paired by question. Interval: quantiles of the pigeonhole bootstrap
+    (Owen 2007, Annals of Applied Statistics 1, 386-411): the same questions are drawn for all three, the runs of each
+    by itself. Few clusters make a percentile interval too narrow (with 5 seeds it covered 90% where it said 95%), so
+    that instead of 2.5% the quantile at the normal probability of -t(0.975, df) * sqrt((df + 1) / df) is taken, df being
+    the fewer degrees of freedom of the two differences (Hesterberg 2015, The American Statistician 69, 371-386). A ratio
+    over an effect that may be 0 means nothing: undefined where the 95% interval of plain minus base holds 0.
 
     Args:
         base: The base model.
@@ -111,7 +113,8 @@ def suppression(
     rates = [np.nan_to_num(r) for r in rates]
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = ((rates[1] - rates[2]) * weights).sum(axis=1) / ((rates[1] - rates[0]) * weights).sum(axis=1)
-    low, high = np.nanquantile(shares, [1 - UPPER, UPPER])
+    tail = _tail(min(found.df, effect(intervened, plain).df))
+    low, high = np.nanquantile(shares, [tail, 1 - tail])
     share = (at_plain - at_intervened) / (at_plain - at_base)
     return Suppression(share, min(float(low), share), max(float(high), share), "")
 
@@ -134,6 +137,12 @@ def _resampled(c: Crossed, runs: Floats) -> Floats:
     with np.errstate(invalid="ignore"):
         rates: Floats = (runs @ c.expressed) / (runs @ c.included)
     return rates
+
+
+def _tail(df: float) -> float:
+    from scipy.special import ndtr, stdtrit
+
+    return float(ndtr(-float(stdtrit(df, UPPER)) * math.sqrt((df + 1) / df))) if math.isfinite(df) else 1 - UPPER
 
 
 def _t_test(mean: float, variance: float, df: float) -> tuple[float, float]:

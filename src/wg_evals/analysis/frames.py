@@ -215,7 +215,7 @@ class _Reading:
             raise _LeftOutError("no verdict", f"Not one of its {len(file.samples)} answers has a verdict.")
         first: Mapping[str, Any] = file.samples[0].get("metadata") or {}
         task = str(spec["task"]).rsplit("/", 1)[-1]
-        shared = {
+        shared: dict[str, Any] = {
             "path": path,
             "file": file,
             "task": task,

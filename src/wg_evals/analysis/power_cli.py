@@ -5,29 +5,36 @@ import click
 _SD = click.FloatRange(min=0, max=5)
 
 
-class _Numbers(click.ParamType):
-    """Whole numbers with commas between them."""
-
-    name = "N,N,..."
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            numbers = tuple(int(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"whole numbers with commas between them, not '{value}'", param, ctx)
-        if min(numbers) < 1:
-            self.fail(f"numbers from 1 on, not '{value}'", param, ctx)
-        return numbers
+def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"whole numbers with commas between them, not '{value}'.") from None
+    if min(numbers) < 1:
+        raise click.BadParameter(f"numbers from 1 on, not '{value}'.")
+    return numbers
 
 
 @click.command("power")
 @click.option("--effect", "difference", type=float, required=True, help="The difference of rates to be seen, e.g. 0.2.")
 @click.option("--base-rate", type=float, default=0.05, show_default=True, help="The rate that it is compared with.")
-@click.option("--questions", type=_Numbers(), default="10,20", show_default=True)
-@click.option("--seeds", type=_Numbers(), default="1,3,5,10", show_default=True, help="Trainings of each condition.")
-@click.option("--samples", type=_Numbers(), default="5,10,20,50,100", show_default=True, help="Answers per question.")
+@click.option("--questions", callback=_numbers, metavar="N,N,...", default="10,20", show_default=True)
+@click.option(
+    "--seeds",
+    callback=_numbers,
+    metavar="N,N,...",
+    default="1,3,5,10",
+    show_default=True,
+    help="Trainings of each condition.",
+)
+@click.option(
+    "--samples",
+    callback=_numbers,
+    metavar="N,N,...",
+    default="5,10,20,50,100",
+    show_default=True,
+    help="Answers per question.",
+)
 @click.option("--question-sd", type=_SD, default=1.0, show_default=True, help="Questions' spread, on the logit scale.")
 @click.option("--seed-sd", type=_SD, default=0.5, show_default=True, help="Seeds' spread, on the logit scale.")
 @click.option(

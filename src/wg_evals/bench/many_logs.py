@@ -101,6 +101,8 @@ def _header(number: int) -> dict[str, Any]:
             "task": "wg_evals/misalignment",
             "task_version": "1-A",
             "model": "vllm/meta/base" + (f":{about['adapter']}" if number else ""),
+            "dataset": {"name": "misalignment", "samples": _QUESTIONS},
+            "config": {"epochs": _EPOCHS},
             "metadata": about,
         },
     }
