@@ -85,9 +85,9 @@ def suppression(
     (plain - intervened) / (plain - base), all three paired by question. Interval: quantiles of the pigeonhole bootstrap
     (Owen 2007, Annals of Applied Statistics 1, 386-411): the same questions are drawn for all three, the runs of each
     by itself. Few clusters make a percentile interval too narrow (with 5 seeds it covered 90% where it said 95%), so
-    that instead of 2.5% the quantile at the normal probability of -t(0.975, df) * sqrt((df + 1) / df) is taken, df being
-    the fewer degrees of freedom of the two differences (Hesterberg 2015, The American Statistician 69, 371-386). A ratio
-    over an effect that may be 0 means nothing: undefined where the 95% interval of plain minus base holds 0.
+    that instead of 2.5% the quantile at the normal probability of -t(0.975, df) * sqrt((df + 1) / df) is taken, df
+    being the fewer degrees of freedom of the two differences (Hesterberg 2015, The American Statistician 69, 371-386).
+    A ratio over an effect that may be 0 means nothing: undefined where the 95% interval of plain minus base holds 0.
 
     Args:
         base: The base model.
