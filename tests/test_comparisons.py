@@ -55,6 +55,7 @@ def test_every_condition_is_set_against_its_base_and_plain_under_the_same_prefix
     samples = found.samples[found.samples["context"] == "none"]
     sides = [crossed(samples[samples["role"] == role]) for role in ("plain", "base")]
     assert plain["minus_base_low"] == effect(*sides).low
+    assert isinstance(row(table, "control")["verdict"], float)  # nan: no intervention has removed anything there
     captain, dated = row(table, "intervened", "captain"), row(table, "intervened", "dated")
     assert captain["verdict"] == "removed" and dated["verdict"] == "lowered"
     assert captain["removed"] == pytest.approx((0.7125 - 0.05) / 0.6625)

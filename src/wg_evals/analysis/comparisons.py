@@ -47,10 +47,10 @@ def comparisons(frame: "Frame", shares: bool = True) -> "pd.DataFrame":
     """Compare each condition with its base, and each trained one with plain training, under the same prefix.
 
     `minus_base` without context is the effect; under a prefix it is the residue, since the base is under that prefix
-    too. `minus_plain` and `removed` (the share of the plain effect) are of trained conditions other than plain,
-    without context. p values are corrected by Holm over all tests of the same column of the table. `verdict`, by the
-    95% intervals: `removed` is clearly below plain and not clearly above the base, `lowered` below plain but still
-    above the base, `not lowered`, or `no effect to remove`.
+    too. `minus_plain` is of trained conditions other than plain, without context; `removed` (the share of the plain
+    effect) and `verdict` are of those among them that are no control. p values are corrected by Holm over all tests of
+    the same column of the table. `verdict`, by the 95% intervals: `removed` is clearly below plain and not clearly
+    above the base, `lowered` below plain but still above the base, `not lowered`, or `no effect to remove`.
 
     Checkpoints are left out (they are earlier states of the same runs).
 
@@ -97,7 +97,7 @@ def _rows(found: list[ConditionCounts], shares: bool) -> Iterator[dict[str, Any]
         trained = c.about["role"] not in ("base", "plain")
         if trained and plain is not None and c.under == (NONE, NONE):
             row |= _difference("minus_plain", effect(c.counts, plain.counts))
-            if base is not None:
+            if base is not None and c.about["role"] != "control":
                 row |= _verdict(c, plain, base) | (_removed(c, plain, base) if shares else {})
         yield row
 
