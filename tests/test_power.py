@@ -44,8 +44,9 @@ def test_the_command_prints_a_table_and_the_fewest_answers() -> None:
     result = CliRunner().invoke(main, ["power", "--effect", "0.5", *sizes])
     assert result.exit_code == 0, result.output
     assert "5 answers" in result.output and "20 answers" in result.output
-    assert "The fewest answers with 80%: 10 questions" in result.output
+    assert "The fewest answers with 80%: 10 questions, 3 seeds" in result.output
+    assert "One seed: the effect of that one adapter" in result.output
     result = CliRunner().invoke(main, ["power", "--effect", "0.001", *sizes])
-    assert "None of these reaches 80%" in result.output
+    assert "No design of several seeds reaches 80%" in result.output
     result = CliRunner().invoke(main, ["power", "--effect", "0.5", "--seeds", "three"])
     assert result.exit_code == 2 and "whole numbers" in result.output

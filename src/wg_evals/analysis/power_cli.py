@@ -23,7 +23,7 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[in
     "--seeds",
     callback=_numbers,
     metavar="N,N,...",
-    default="1,3,5,10",
+    default="3,5,10",
     show_default=True,
     help="Trainings of each condition.",
 )
@@ -89,7 +89,14 @@ def power_command(
             "are per question and model; every one is taken to be included."
         )
     )
-    enough = [p for p in found if p.power >= target]
+    if 1 in seeds:
+        console.print(
+            Text(
+                "One seed: the effect of that one adapter, whose interval knows nothing of other trainings. It looks "
+                "strong beside three for that reason alone, and is not proposed below."
+            )
+        )
+    enough = [p for p in found if p.power >= target and p.design.runs > 1]
     if enough:
         least = min(enough, key=lambda p: (p.answers, p.design.runs))
         d = least.design
@@ -100,4 +107,4 @@ def power_command(
             )
         )
     else:
-        console.print(Text(f"None of these reaches {100 * target:.0f}%: add seeds or questions before answers."))
+        console.print(Text(f"No design of several seeds reaches {100 * target:.0f}%: add seeds or questions first."))
