@@ -114,7 +114,7 @@ def suppression(
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = ((rates[1] - rates[2]) * weights).sum(axis=1) / ((rates[1] - rates[0]) * weights).sum(axis=1)
     tail = _tail(min(found.df, effect(intervened, plain).df))
-    low, high = np.nanquantile(shares, [tail, 1 - tail])
+    low, high = np.nanquantile(shares, [tail, 1 - tail], method="inverted_cdf")  # a drawn effect of 0 makes it infinite
     share = (at_plain - at_intervened) / (at_plain - at_base)
     return Suppression(share, min(float(low), share), max(float(high), share), "")
 
