@@ -1,0 +1,172 @@
+"""The report: one HTML file that needs nothing but a browser, and its figures and tables as files."""
+
+import base64
+import hashlib
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from wg_evals import __version__
+from wg_evals.analysis.report import template, write_page
+from wg_evals.analysis.reporting import sheets
+from wg_evals.analysis.reporting.answers import LIMIT, LONGEST, Answers, embedded, read_answers
+from wg_evals.analysis.reporting.drawing import Drawing, stylesheet, svg
+from wg_evals.analysis.reporting.drawing_files import write_drawing
+from wg_evals.analysis.reporting.effects import effects
+from wg_evals.analysis.reporting.evaluated import Domain, domains, evaluations, labelled
+from wg_evals.analysis.reporting.figures import (
+    context_figure,
+    curve_figures,
+    heat_map,
+    intervention_figure,
+    question_figure,
+)
+from wg_evals.analysis.reporting.headline import headline, unknowns
+from wg_evals.analysis.reporting.material import Material, read_material, versions
+from wg_evals.analysis.reporting.rating_figure import rating_figure
+from wg_evals.analysis.reporting.sheet import Sheet, write_sheet
+from wg_evals.errors import WgError
+
+_TEMPLATES = Path(__file__).parent.parent / "templates"
+
+
+class LogsReport(NamedTuple):
+    """What `write_logs_report` made."""
+
+    page: Path
+    findings: list[str]
+    answers: int
+    """Counted in the report."""
+    left_out: int
+    """Logs that were not counted; the page names them."""
+    files: list[Path]
+    """Figures and tables."""
+
+
+class _Section(NamedTuple):
+    """What the page shows of one base model in one domain."""
+
+    domain: Domain
+    rates: Sheet
+    interventions: Drawing | None
+    context: Drawing | None
+    questions: Drawing | None
+
+
+class _Contents(NamedTuple):
+    """Everything that the page shows."""
+
+    findings: list[str]
+    unknowns: list[str]
+    heat: Drawing
+    sections: list[_Section]
+    ratings: Drawing | None
+    curves: list[Drawing]
+    tables: dict[str, Sheet]
+
+    @property
+    def drawings(self) -> list[Drawing]:
+        own = [f for s in self.sections for f in (s.interventions, s.context, s.questions)]
+        return [f for f in (self.heat, *own, self.ratings, *self.curves) if f is not None]
+
+    @property
+    def sheets(self) -> list[Sheet]:
+        return [s for s in (*self.tables.values(), *(one.rates for one in self.sections)) if s.rows]
+
+
+def write_logs_report(
+    folder: Path, page: Path, export: Path | None = None, limit: int = LIMIT, command: str = ""
+) -> LogsReport:
+    """Read a folder of logs, and write the report.
+
+    Args:
+        folder: Logs, of studies or of plain `inspect eval`; its subfolders are read too.
+        page: The HTML file.
+        export: A folder for the figures (SVG, PDF, PNG, CSV) and the tables (Markdown, LaTeX, CSV).
+        limit: How many answers are put into the page at most.
+        command: What was typed, for the section on reproducing.
+
+    Raises:
+        WgError: No such folder, no log in it that counts, or a place that cannot be written.
+    """
+    material = read_material(folder)
+    table = labelled(material.samples)
+    found = evaluations(table)
+    known = material.samples[["domain", "trait"]].dropna().drop_duplicates("domain")
+    parts = domains(found, dict(known.itertuples(index=False, name=None)))
+    grid = effects(material, parts)
+    contents = _Contents(
+        findings=headline(grid, parts),
+        unknowns=unknowns(material, parts),
+        heat=heat_map(parts),
+        sections=[
+            _Section(d, sheets.rate_sheet(d), intervention_figure(d), context_figure(d), question_figure(d))
+            for d in parts
+        ],
+        ratings=rating_figure(material, table),
+        curves=list(curve_figures(found)),
+        tables={
+            "effects": sheets.effect_sheet(grid),
+            "kinds": sheets.kind_sheet(grid),
+            "outcomes": sheets.outcome_sheet(grid),
+            "costs": sheets.cost_sheet(parts, material, table),
+            "others": sheets.other_sheet(material),
+            "judging": sheets.judging_sheet(material, table),
+            "left_out": sheets.left_out_sheet(material),
+            "cells": sheets.cell_sheet(found),
+            "logs": sheets.log_sheet(material),
+            "adapters": sheets.adapter_sheet(material),
+        },
+    )
+    answers = read_answers(material, table, limit)
+    files: list[Path] = []
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        write_page(page, _render(material, contents, answers, command))
+        if export is not None:
+            export.mkdir(parents=True, exist_ok=True)
+            for drawing in contents.drawings:
+                files += write_drawing(drawing, export)
+            for sheet in contents.sheets:
+                files += write_sheet(sheet, export)
+    except OSError as ex:
+        raise WgError(f"The report cannot be written to '{ex.filename}': {ex.strerror}.") from None
+    return LogsReport(page, contents.findings, answers.of, len(material.left_out), files)
+
+
+def _render(material: Material, contents: _Contents, answers: Answers, command: str) -> str:
+    script = (_TEMPLATES / "logs_report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    names = [s.plan.name for s in material.studies]
+    page = template("logs_report.html.j2")
+    page.globals["drawn"] = lambda drawing: Markup(svg(drawing))  # noqa: S704 -- `svg` escapes every text
+    return page.render(
+        name=names[0] if len(names) == 1 else material.folder.name,
+        contents=contents,
+        tables=contents.tables,
+        material=material,
+        answers=answers,
+        longest=LONGEST,
+        embedded=Markup(embedded(answers.data)),  # noqa: S704 -- no `<` is left in it
+        script=Markup(script),  # noqa: S704 -- the package's own
+        script_sha256=digest,
+        figure_rules=Markup(stylesheet(themed=True)),  # noqa: S704 -- the package's own
+        bases=sorted({s.domain.base for s in contents.sections}),
+        named=sorted({s.domain.domain for s in contents.sections}),
+        models=len({m for s in contents.sections for m in s.domain.models}),
+        judges=sorted({log.grading for log in material.logs}),
+        sampling=sorted({log.generation for log in material.logs if log.generation}),
+        made_with=versions(material),
+        logs_sha256=logs_digest(material),
+        command=command,
+        log_dir=shlex.quote(str(material.folder)),
+        version=__version__,
+    )
+
+
+def logs_digest(material: Material) -> str:
+    """One digest over all logs that count: of `sha256sum`'s lines, ordered by name."""
+    lines: Any = (f"{log.sha256}  {log.log}\n" for log in sorted(material.logs, key=lambda one: one.log))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
