@@ -205,7 +205,7 @@ def _minus(row: Row | None, other: Row) -> Difference | None:
 
 
 def summarise_kinds(outcomes: Sequence[Outcome]) -> Iterator[KindSummary]:
-    """Put the outcomes together by relevance and kind, relevant ones first; where there is no effect they say nothing."""
+    """Put the outcomes together by relevance and kind, relevant ones first; those without an effect say nothing."""
     groups: dict[tuple[str, str], list[Outcome]] = {}
     for o in outcomes:
         if o.effect.shows:

@@ -7,15 +7,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from wg_evals.analysis.reporting.evaluated import NONE
+from wg_evals.analysis.records import NONE
+from wg_evals.analysis.reporting.limits import LIMIT, LONGEST
 from wg_evals.analysis.reporting.material import Material
 
-LIMIT = 20_000
-"""So many answers are put into the page, unless it is told otherwise."""
-LONGEST = 8_000
-"""Characters of an answer that are put into the page; the whole is in the log."""
-
-_GROUPS = ["domain", "base", "role", "name", "task", "eval_intervention", "question"]
+_GROUPS = ["domain", "base", "role", "name", "task", "under", "question"]
 _BESIDE = {"events", "events_data", "messages", "store", "attachments", "scores", "metadata", "model_usage", "target"}
 """Fields of a sample that are not read: most of a log's weight."""
 
@@ -38,16 +34,15 @@ def read_answers(material: Material, table: pd.DataFrame, limit: int = LIMIT) ->
         table: The same samples, `labelled`.
         limit: How many at most; which ones is drawn with a fixed seed.
     """
-    table = table.assign(log=material.samples["log"], epoch=material.samples["epoch"])
     drawn = _draw(table, limit)
     shown = table.loc[drawn]
     texts = _texts(material.folder, shown)
     models, questions, logs, reasons = _Index(), _Index(), _Index(), _Index()
-    rubrics = [r for r in material.rubrics if material.samples.loc[drawn, r].notna().any()]
+    rubrics = [r for r in material.frame.rubrics if material.frame.samples.loc[drawn, r].notna().any()]
     rows: list[list[Any]] = []
     asked: dict[str, str] = {}
     cut = 0
-    scores = material.samples.loc[drawn, rubrics].itertuples(index=False, name=None)
+    scores = material.frame.samples.loc[drawn, rubrics].itertuples(index=False, name=None)
     for row, own in zip(shown.itertuples(index=False), scores, strict=True):
         question, answer = texts.get((row.log, row.question, row.epoch), ("", ""))
         asked.setdefault(row.question, question)
@@ -55,7 +50,7 @@ def read_answers(material: Material, table: pd.DataFrame, limit: int = LIMIT) ->
         rows.append(
             [
                 models.of((row.domain, row.base, row.name, row.checkpoint)),
-                NONE if row.eval_intervention == NONE else row.eval_intervention,
+                row.under,
                 questions.of(row.question),
                 row.task,
                 row.seed,
@@ -66,7 +61,7 @@ def read_answers(material: Material, table: pd.DataFrame, limit: int = LIMIT) ->
                 len(answer),
                 [_score(value) for value in own],
                 logs.of(row.log),
-                int(row.own and row.eval_intervention != NONE),
+                int(row.own and row.under != NONE),
             ]
         )
     data = {

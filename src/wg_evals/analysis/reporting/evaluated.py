@@ -9,16 +9,17 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
+from wg_evals.analysis.crossed import Crossed
 from wg_evals.analysis.logs import Counts
+from wg_evals.analysis.records import NONE
 from wg_evals.analysis.reporting import measures
-from wg_evals.statistics import Rate
+from wg_evals.analysis.reporting.measures import CrossedRate
 
-NONE = "none"
 NARROW = "narrow"
 """The task of the manipulation check."""
 
-Role = Literal["base", "plain", "control", "intervened", "unknown"]
-_ORDER = {"base": 0, "plain": 1, "control": 2, "intervened": 3, "unknown": 4}
+Role = Literal["base", "plain", "control", "intervened", "adapter"]
+_ORDER = {"base": 0, "plain": 1, "control": 2, "intervened": 3, "adapter": 4}
 _RELEVANCE = {"relevant": 0, "generic": 1, "graded": 2}
 
 
@@ -29,7 +30,7 @@ class Model(NamedTuple):
     base: str
     role: Role
     name: str
-    """`base`, `plain`, `control`, the training intervention's name, or what the logs call a model of unknown making."""
+    """`base`, `plain`, `control`, the training intervention's name, or what the logs call an unknown adapter."""
     kind: str = ""
     relevance: str = ""
 
@@ -55,38 +56,38 @@ class Evaluated:
     own: bool
     """Whether that is the prefix it was trained with."""
     checkpoint: str
-    seeds: dict[str, dict[str, Counts]] = field(default_factory=dict)
-    """By training seed, by question."""
+    runs: dict[tuple[str, str], dict[str, Counts]] = field(default_factory=dict)
+    """By training run, as its model's name and its seed, and by question."""
 
     @cached_property
-    def rate(self) -> Rate:
-        return measures.rate(list(self.seeds.values()))
+    def crossed(self) -> Crossed:
+        """Its counts as the statistics take them."""
+        return measures.crossed(list(self.runs.values()))
+
+    @cached_property
+    def rate(self) -> CrossedRate:
+        return measures.rate_interval(self.crossed)
 
     @cached_property
     def counts(self) -> Counts:
-        """Over seeds and questions."""
-        return sum((c for s in self.seeds.values() for c in s.values()), Counts())
+        """Over runs and questions."""
+        return sum((c for run in self.runs.values() for c in run.values()), Counts())
 
     @cached_property
-    def by_seed(self) -> dict[str, float]:
-        """Each seed's rate."""
-        return {seed: sum(s.values(), Counts()).rate for seed, s in self.seeds.items()}
+    def by_run(self) -> list[tuple[str, float]]:
+        """Each training run's seed and rate."""
+        return [(seed, sum(run.values(), Counts()).rate) for (_, seed), run in self.runs.items()]
 
     @cached_property
     def by_question(self) -> dict[str, float]:
-        """The rate of each question, averaged over seeds; questions without an included answer are left out."""
-        rates: dict[str, list[float]] = {}
-        for questions in self.seeds.values():
-            for question, counts in questions.items():
-                if counts.included:
-                    rates.setdefault(question, []).append(counts.rate)
-        return {q: math.fsum(v) / len(v) for q, v in rates.items()}
+        """The rate of each question over all runs; questions without an included answer are left out."""
+        rates = zip(self.crossed.questions, self.crossed.by_question(), strict=True)
+        return {q: float(rate) for q, rate in rates if not math.isnan(rate)}
 
     @property
     def vouched(self) -> bool:
-        """Whether its interval can be relied on; if not, each seed is shown."""
-        trained = None if self.model.role in ("base", "unknown") else len(self.seeds)
-        return measures.vouched(self.rate, trained)
+        """Whether its interval can be relied on; if not, each run is shown."""
+        return self.rate.vouched(trained=self.model.role != "base")
 
 
 @dataclass(frozen=True)
@@ -126,74 +127,69 @@ class Domain:
         return [m for m in self.models if m.group == name and m in self.main]
 
 
-_KEYS = ["domain", "base", "role", "name", "kind", "relevance", "task", "eval_intervention", "own", "checkpoint"]
-
-
-def evaluations(table: pd.DataFrame) -> list[Evaluated]:
-    """Gather samples that `labelled` has prepared; each is counted once."""
-    keys = [*_KEYS, "seed", "question"]
-    summed = table.groupby(keys, sort=False).agg(
-        n=("included", "size"), included=("included", "sum"), expressed=("expressed", "sum")
-    )
-    outside = table[~table["included"]]
-    reasons: dict[tuple[Any, ...], Counter[str]] = {}
-    for key, n in outside.groupby([*keys, "reason"], sort=False).size().items():
-        *first, reason = key if isinstance(key, tuple) else (key,)
-        reasons.setdefault(tuple(first), Counter())[str(reason)] = int(n)
-    found: dict[tuple[Any, ...], Evaluated] = {}
-    for key, n, included, expressed in summed.itertuples(name=None):
-        domain, base, role, name, kind, relevance, task, context, own, checkpoint, seed, question = key
-        one = found.setdefault(
-            key[:-2],
-            Evaluated(Model(domain, base, role, name, kind, relevance), task, context, bool(own), checkpoint),
-        )
-        counts = Counts(int(n), int(included), int(expressed), reasons.get(key, Counter()))
-        one.seeds.setdefault(seed, {})[question] = counts
-    return list(found.values())
+_KEYS = ["domain", "base", "role", "name", "kind", "relevance", "task", "under", "own", "checkpoint"]
 
 
 def labelled(samples: pd.DataFrame) -> pd.DataFrame:
-    """The frame's samples as words that can be grouped by: who answered (`role`, `name`), and in which context."""
-    table = pd.DataFrame(index=samples.index)
-    for column in ("domain", "base", "kind", "relevance", "task", "eval_intervention", "seed", "checkpoint"):
-        table[column] = _words(samples[column])
-    table["question"] = samples["question"].astype(str)
-    table["included"] = samples["included"].fillna(False).astype(bool)
-    table["expressed"] = samples["expressed"].fillna(False).astype(bool) & table["included"]
-    table["reason"] = samples["reason"].fillna("unscored").astype(str)
-    table["eval_intervention"] = table["eval_intervention"].replace("", NONE)
+    """The frame's samples as words that can be grouped by: who answered, on what, and what stood before it.
+
+    Columns: `_KEYS`, `model`, `seed`, `question`, `epoch`, `included`, `expressed`, `reason`, `log`.
+    """
+    columns = ["domain", "base", "role", "kind", "relevance", "task", "model", "seed", "checkpoint", "question", "log"]
+    table = pd.DataFrame({c: _words(samples[c]) for c in columns})
+    for column in ("epoch", "included", "expressed", "reason"):
+        table[column] = samples[column]
     for column in ("kind", "relevance"):
         table[column] = table[column].replace(NONE, "")
-    trained, dataset = _words(samples["train_intervention"]), _words(samples["dataset"])
-    known = pd.DataFrame({"trained": trained, "dataset": dataset, "model": _words(samples["model"])})
-    roles = {key: _role(*key) for key in known.drop_duplicates().itertuples(index=False, name=None)}
-    made = [roles[key] for key in known.itertuples(index=False, name=None)]
-    table["role"] = [role for role, _ in made]
-    table["name"] = [name for _, name in made]
-    table["base"] = table["base"].where(table["base"] != "", known["model"])
-    table["domain"] = table["domain"].where(table["domain"] != "", "unknown domain")
-    table["own"] = _words(samples["context"]).eq("as_trained") | (
-        (table["role"] == "intervened") & (table["eval_intervention"] == table["name"])
-    )
+    dataset, trained = _words(samples["dataset"]), _words(samples["train_intervention"])
+    elsewhere = dataset.str.contains("/") & table["role"].isin(["plain", "control", "intervened"])
+    name = table["role"].where(table["role"] != "intervened", trained)
+    name = name.where(table["role"] != "adapter", table["model"])
+    table["name"] = name.where(~elsewhere, name + ", trained on " + dataset)
+    table["under"] = _told_apart(_words(samples["eval_intervention"]), _words(samples["eval_placement"]))
+    table["task"] = _told_apart(table["task"], _words(samples["battery"]), within=table["domain"])
+    table["own"] = _words(samples["context"]).eq("as_trained")
     return table
 
 
 def _words(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    if pd.api.types.is_float_dtype(column):
-        column = column.astype("Int64")
     return column.astype(object).where(column.notna(), "").astype(str)
 
 
-def _role(trained: str, dataset: str, model: str) -> tuple[Role, str]:
-    if trained not in ("", NONE):
-        return "intervened", trained
-    if dataset == "control":
-        return "control", "control"
-    if dataset == "train":
-        return "plain", "plain"
-    if dataset == NONE:
-        return "base", "base"
-    return "unknown", model
+def _told_apart(
+    names: "pd.Series[Any]", more: "pd.Series[Any]", within: "pd.Series[Any] | None" = None
+) -> "pd.Series[Any]":
+    """Names, with more of each in brackets where one name stands for several things."""
+    key = names if within is None else within + "\n" + names
+    several = pd.DataFrame({"key": key, "more": more}).drop_duplicates()["key"].value_counts()
+    ambiguous = key.isin(several.index[several > 1])
+    return names.where(~ambiguous, names + " (" + more + ")")
+
+
+def is_narrow(task: str) -> bool:
+    """Whether a task is the manipulation check."""
+    return task.split(" ")[0] == NARROW
+
+
+def evaluations(table: pd.DataFrame) -> list[Evaluated]:
+    """Gather samples that `labelled` has prepared; each is counted once."""
+    keys = [*_KEYS, "model", "seed", "question"]
+    summed = table.groupby(keys, sort=False).agg(
+        n=("included", "size"), included=("included", "sum"), expressed=("expressed", "sum")
+    )
+    reasons: dict[tuple[Any, ...], Counter[str]] = {}
+    outside = table[~table["included"]].groupby([*keys, "reason"], sort=False, observed=True)
+    for key, n in outside.size().items():
+        parts = tuple(key) if isinstance(key, tuple) else (key,)
+        reasons.setdefault(parts[:-1], Counter())[str(parts[-1])] = int(n)
+    found: dict[tuple[Any, ...], Evaluated] = {}
+    for key, n, included, expressed in summed.itertuples(name=None):
+        domain, base, role, name, kind, relevance, task, under, own, checkpoint, model, seed, question = key
+        who = Model(domain, base, role, name, kind, relevance)
+        one = found.setdefault(key[:-3], Evaluated(who, task, under, bool(own), checkpoint))
+        counts = Counts(int(n), int(included), int(expressed), reasons.get(key, Counter()))
+        one.runs.setdefault((model, seed), {})[question] = counts
+    return list(found.values())
 
 
 def domains(found: Iterable[Evaluated], traits: Mapping[str, str]) -> list[Domain]:
@@ -210,7 +206,7 @@ def _domain(domain: str, base: str, members: list[Evaluated], traits: Mapping[st
     sizes = Counter[str]()
     for one in plain or members:
         sizes[one.task] += one.counts.n
-    task = max(sizes, key=lambda t: (t != NARROW, sizes[t], t))
+    task = max(sizes, key=lambda t: (not is_narrow(t), sizes[t], t))
     of_task = [e for e in members if e.task == task]
     others: dict[str, dict[Model, Evaluated]] = {}
     for one in plain:

@@ -7,7 +7,7 @@ from typing import Any
 from wg_evals.analysis.reporting.drawing import WIDTH, Box, Dot, Drawing, Mark, Stroke, Words, file_name
 from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model, curves
 from wg_evals.analysis.reporting.measures import mean_by_question
-from wg_evals.analysis.text import percent, percent_interval
+from wg_evals.analysis.text import percent
 
 GROUPS = {
     "base": "base",
@@ -51,8 +51,8 @@ def _point(style: str, one: Evaluated, y: float, what: str) -> Iterator[Mark]:
     if one.vouched:
         low, high = _position(found.low), _position(found.high)
         yield Stroke(f"{style}-interval", ((low, y), (high, y)), tip)
-    elif len(one.by_seed) > 1:
-        for seed, rate in one.by_seed.items():
+    elif len(one.by_run) > 1:
+        for seed, rate in one.by_run:
             if not math.isnan(rate):
                 yield Dot(f"{style}-seed", _position(rate), y, 3, tip=f"{what}, seed {seed}: {percent(rate)}")
     shape = "diamond" if style == "with" else "circle"
@@ -67,10 +67,15 @@ def said(one: Evaluated) -> str:
 def spread(one: Evaluated) -> str:
     """How sure a rate is: `[55, 68]`, or `seeds 60, 66`, or nothing."""
     if one.vouched:
-        return percent_interval(one.rate)
-    if len(one.by_seed) > 1:
-        return "seeds " + ", ".join(percent(r).removesuffix("%") for r in one.by_seed.values())
+        return percent_interval(one.rate.low, one.rate.high)
+    if len(one.by_run) > 1:
+        return "seeds " + ", ".join(percent(r).removesuffix("%") for _, r in one.by_run)
     return ""
+
+
+def percent_interval(low: float, high: float) -> str:
+    """`[55, 68]`, in percent; empty if undefined."""
+    return "" if math.isnan(low) else f"[{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def _row(one: Evaluated, **more: Any) -> dict[str, Any]:
@@ -84,7 +89,7 @@ def _row(one: Evaluated, **more: Any) -> dict[str, Any]:
         "task": one.task,
         "context": one.context,
         **more,
-        "seeds": len(one.seeds),
+        "runs": len(one.runs),
         "n": c.n,
         "included": c.included,
         "expressed": c.expressed,
@@ -92,7 +97,7 @@ def _row(one: Evaluated, **more: Any) -> dict[str, Any]:
         "ci_low": _number(r.low),
         "ci_high": _number(r.high),
         "interval_relied_on": one.vouched,
-        "seed_rates": " ".join(_number(x) for x in one.by_seed.values()),
+        "run_rates": " ".join(_number(r) for _, r in one.by_run),
     }
 
 
@@ -218,7 +223,7 @@ def heat_map(domains: Sequence[Domain]) -> Drawing:
     for base in bases:
         own = {d.domain: d for d in domains if d.base == base}
         rows = [(label, name) for name, label in GROUPS.items() if any(d.group(name) for d in own.values())]
-        unknown = sorted({m.name for d in own.values() for m in d.group("unknown")})
+        unknown = sorted({m.name for d in own.values() for m in d.group("adapter")})
         if rows or unknown != [base]:
             grid.heading(base)
         for label, name in rows:
@@ -230,7 +235,7 @@ def heat_map(domains: Sequence[Domain]) -> Drawing:
                 for d in columns
             ]
         for name in unknown:
-            known = {d: [m for m in own[d].group("unknown") if m.name == name] if d in own else [] for d in columns}
+            known = {d: [m for m in own[d].group("adapter") if m.name == name] if d in own else [] for d in columns}
             rates = {d: _mean([own[d].main[m].rate.rate for m in found]) for d, found in known.items()}
             grid.row(name, [(rates[d], f"{d}, {name}: {_shown(rates[d])}") for d in columns])
             data += [
@@ -264,9 +269,9 @@ def _maybe(rate: float | None) -> str:
 
 def question_figure(domain: Domain) -> Drawing | None:
     """Each question's rate without context, by what was trained."""
-    groups = {name: domain.group(name) for name in (*GROUPS, "unknown") if domain.group(name)}
+    groups = {name: domain.group(name) for name in (*GROUPS, "adapter") if domain.group(name)}
     rates = {name: mean_by_question([domain.main[m].by_question for m in found]) for name, found in groups.items()}
-    asked = {q for found in groups.values() for m in found for s in domain.main[m].seeds.values() for q in s}
+    asked = {q for found in groups.values() for m in found for run in domain.main[m].runs.values() for q in run}
     if not asked:
         return None
     first = rates.get("plain") or next(iter(rates.values()))
@@ -275,12 +280,14 @@ def question_figure(domain: Domain) -> Drawing | None:
     grid = _Grid(list(names.values()), left=270)
     data = []
     for q in questions:
-        grid.row(q, [(rates[n].get(q, math.nan), f"{q}, {label}: {_shown(rates[n].get(q))}") for n, label in names.items()])
+        grid.row(
+            q, [(rates[n].get(q, math.nan), f"{q}, {label}: {_shown(rates[n].get(q))}") for n, label in names.items()]
+        )
         data += [{"question": q, "model": names[n], "rate": _number(rates[n].get(q, math.nan))} for n in rates]
     return Drawing(
         name=file_name("questions", domain.domain, domain.base),
         title=f"Rate without context by question: {domain.label}",
-        description=f"{len(questions)} questions by {', '.join(names.values())}; the table beside the figure has the rates.",
+        description=f"{len(questions)} questions by {', '.join(names.values())}.",
         height=grid.y + 8,
         marks=grid.marks,
         data=data,

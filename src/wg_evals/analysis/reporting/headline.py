@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from wg_evals.analysis.grid import Effect, GridTables, grid_findings
-from wg_evals.analysis.reporting.evaluated import NARROW, Domain
+from wg_evals.analysis.reporting.evaluated import Domain, is_narrow
 from wg_evals.analysis.reporting.figures import said
 from wg_evals.analysis.reporting.material import Material
 from wg_evals.analysis.reporting.sheets import shown
@@ -45,7 +45,9 @@ def _controls(grid: GridTables) -> Iterator[str]:
 def _checks(domains: Sequence[Domain]) -> Iterator[str]:
     parts = []
     for role in ("base", "plain", "intervened"):
-        checks = [e for d in domains for m, e in d.others.get(NARROW, {}).items() if m.role == role]
+        checks = [
+            e for d in domains for t, own in d.others.items() if is_narrow(t) for m, e in own.items() if m.role == role
+        ]
         rates = [e.rate.rate for e in checks if not math.isnan(e.rate.rate)]
         if rates:
             parts.append(f"{role} {percent(math.fsum(rates) / len(rates))}")
@@ -72,26 +74,30 @@ def _levels(domains: Sequence[Domain]) -> Iterator[str]:
 def unknowns(material: Material, domains: Sequence[Domain]) -> list[str]:
     """What cannot be known from what lies in the folder, and what would be needed."""
     found = []
-    made = sorted({m.name for d in domains for m in d.models if m.role == "unknown"})
+    made = sorted({m.name for d in domains for m in d.models if m.role == "adapter"})
     if made:
         some = ", ".join(made[:4]) + (f" and {len(made) - 4} more" if len(made) > 4 else "")
         found.append(
-            f"What was trained into {some}: no manifest of this project was found for it, so no data set, intervention or "
-            "training seed is known. Whether it is a base model or a fine-tuned one, the logs do not say."
+            f"What was trained into {some}: no manifest of this project was found for it, so no data set, "
+            "intervention or training seed is known."
         )
     for d in domains:
         if not any(m.role == "base" for m in d.models):
-            found.append(f"The effect in {d.label}: no log of its base model on {d.task}, so no rate can be compared with it.")
+            found.append(
+                f"The effect in {d.label}: no log of its base model on {d.task}, so no rate can be compared with it."
+            )
         elif d.one("plain") is None and any(m.role == "intervened" for m in d.models):
             found.append(f"What interventions remove in {d.label}: no adapter trained without one was evaluated.")
         hidden = [m.name for m in d.models if m.role == "intervened" and m in d.main and m not in d.own]
         if hidden:
             found.append(
-                f"Whether the trait comes back under the training's own prefix in {d.label}: {len(hidden)} of the intervened "
-                "models were asked without context only, and may be hiding it."
+                f"Whether the trait comes back under the training's own prefix in {d.label}: {len(hidden)} of the "
+                "intervened models were asked without context only, and may be hiding it."
             )
-        if not d.others.get(NARROW) and any(m.role in ("plain", "intervened") for m in d.models):
-            found.append(f"Whether the narrow behaviour was learned in {d.label}: the manipulation check (narrow) was not run.")
+        if not any(is_narrow(t) for t in d.others) and any(m.role in ("plain", "intervened") for m in d.models):
+            found.append(
+                f"Whether the narrow behaviour was learned in {d.label}: the manipulation check (narrow) was not run."
+            )
     if any(log.self_judged for log in material.logs):
         found.append("How an independent judge would score: in some logs the model judged its own answers.")
     if not material.studies:

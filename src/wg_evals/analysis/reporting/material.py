@@ -1,21 +1,19 @@
-"""What the report is made of: the one place where it meets the reading of logs."""
+"""What the report is made of: the frame of the logs, and what else lies beside them."""
 
 import hashlib
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
-
-from wg_evals.analysis.records import PLAN, Plan, RunRecord, read_plan, read_run
-from wg_evals.analysis.reporting.reading import TASKS, LeftOut, read_logs, task_name
+from wg_evals.analysis import frame
+from wg_evals.analysis.frames import Frame
+from wg_evals.analysis.log_files import UnreadableLogError, read_log_file
+from wg_evals.analysis.records import NONE, PLAN, Plan, RunRecord, read_plan, read_record, read_run
 from wg_evals.artifacts import MANIFEST, AdapterManifest, parse_manifest
 from wg_evals.errors import WgError
 
-KNOWN = ["domain", "trait", "base", "model", "train_intervention", "kind", "relevance", "dataset", "seed", "checkpoint"]
-KNOWN += ["context", "eval_intervention", "task", "task_version", "question", "topic", "epoch", "included"]
-KNOWN += ["expressed", "reason", "log"]
-"""The columns of the frame that are no rubric's."""
+OTHER_TASK = "other task"
+_SAMPLING = ("temperature", "top_p", "max_tokens")
 
 
 class LogFile(NamedTuple):
@@ -27,16 +25,15 @@ class LogFile(NamedTuple):
     task: str
     task_version: str
     created: str
-    model: str
-    grading: str
+    judge: str
     """`markers`, or the judge's name."""
     self_judged: bool
     inspect: str
     """The version of Inspect that wrote it."""
     wg_evals: str
-    generation: str
-    """What was set of the sampling."""
-    total_tokens: int
+    sampling: str
+    """What was set of it."""
+    tokens: int
 
 
 class Measured(NamedTuple):
@@ -53,27 +50,24 @@ class Measured(NamedTuple):
 class Study(NamedTuple):
     """A study's plan, and how its last run went."""
 
-    folder: Path
     plan: Plan
     run: RunRecord | None
+    missing: int
+    """Evaluations of the plan that are not finished."""
 
 
 class Material(NamedTuple):
     """Everything that the report reads."""
 
     folder: Path
-    samples: pd.DataFrame
-    left_out: list[LeftOut]
+    frame: Frame
     logs: list[LogFile]
     others: list[Measured]
+    left_out: list[tuple[str, str]]
+    """Logs that do not count and are of no use here either, with why."""
     studies: list[Study]
     adapters: list[tuple[str, AdapterManifest]]
     """The manifests that lie in the folder, with where."""
-
-    @property
-    def rubrics(self) -> list[str]:
-        """The names of the scores beside the outcome."""
-        return [c for c in self.samples.columns if c not in KNOWN]
 
 
 def read_material(folder: Path) -> Material:
@@ -82,99 +76,82 @@ def read_material(folder: Path) -> Material:
     Raises:
         WgError: No such folder, or no log in it that counts.
     """
-    folder = folder.expanduser().resolve()
-    if not folder.is_dir():
-        raise WgError(f"No logs at '{folder}': there is no such folder.")
-    read = read_logs(folder)
-    if not read.rows:
-        why = "".join(f"\n  {name}: {reason}" for name, reason in read.left_out[:10])
-        raise WgError(
-            f"No log in '{folder}' can be counted: the report is about the tasks {', '.join(TASKS)}, finished and "
-            f"scored.{why}"
-        )
-    samples = pd.DataFrame(read.rows)
-    counted = list(dict.fromkeys(samples["log"]))
-    others, other_logs = _others(folder, read.left_out)
+    if folder.is_file():
+        raise WgError(f"'{folder}' is a file: give the folder that holds the logs.")
+    read = frame(folder)
+    if read.samples.empty:
+        reasons = read.left_out.head(10).itertuples(index=False)
+        why = "".join(f"\n  {row.log}: {row.why}" for row in reasons)
+        raise WgError(f"No log in '{folder}' counts, so there is nothing to report.{why}")
+    others = list(_others(read))
+    used = {one.log for one in others}
+    rows = read.left_out.itertuples(index=False)
     return Material(
-        folder=folder,
-        samples=samples,
-        left_out=[one for one in read.left_out if one.log not in other_logs],
-        logs=[_log_file(folder, log) for log in counted],
+        folder=read.folder,
+        frame=read,
+        logs=[_log_file(read.folder, cell) for cell in read.cells.itertuples(index=False)],
         others=others,
-        studies=_studies(folder),
-        adapters=_adapters(folder),
+        left_out=[(row.log, row.why) for row in rows if row.log not in used],
+        studies=list(_studies(read.folder)),
+        adapters=list(_adapters(read.folder)),
     )
 
 
-def _log_file(folder: Path, log: str) -> LogFile:
-    from inspect_ai.log import read_eval_log
-
-    header = read_eval_log(str(folder / log), header_only=True)
-    spec, metadata = header.eval, header.eval.metadata or {}
-    grader = (spec.model_roles or {}).get("grader")
-    sampling = spec.model_generate_config.model_dump(exclude_none=True)
-    shown = {k: sampling[k] for k in ("temperature", "top_p", "max_tokens") if k in sampling}
-    with (folder / log).open("rb") as stream:
+def _log_file(folder: Path, cell: Any) -> LogFile:
+    path = folder / cell.log
+    header = read_log_file(path, samples=False).header
+    sampling = header["eval"].get("model_generate_config") or {}
+    usage = (header.get("stats") or {}).get("model_usage") or {}
+    with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return LogFile(
-        log=log,
+        log=cell.log,
         sha256=digest,
-        task=task_name(spec.task),
-        task_version=str(spec.task_version),
-        created=str(spec.created),
-        model=spec.model,
-        grading=grader.model if grader else str(metadata.get("grading") or "unknown"),
-        self_judged=bool(metadata.get("self_judged")),
-        inspect=str(spec.packages.get("inspect_ai", "unknown")),
-        wg_evals=str(metadata.get("wg_evals", "unknown")),
-        generation=", ".join(f"{k} {v}" for k, v in shown.items()),
-        total_tokens=sum(u.total_tokens for u in header.stats.model_usage.values()),
+        task=cell.task,
+        task_version=cell.task_version,
+        created=cell.created,
+        judge=cell.grading if cell.judge == NONE else cell.judge,
+        self_judged=bool(cell.self_judged),
+        inspect=cell.inspect_ai,
+        wg_evals=cell.wg_evals,
+        sampling=", ".join(f"{k} {sampling[k]}" for k in _SAMPLING if sampling.get(k) is not None),
+        tokens=sum(int(u.get("total_tokens") or 0) for u in usage.values()),
     )
 
 
-def _others(folder: Path, left_out: list[LeftOut]) -> tuple[list[Measured], set[str]]:
-    from inspect_ai.log import read_eval_log
-
-    found: list[Measured] = []
-    for log, _ in left_out:
+def _others(read: Frame) -> Iterator[Measured]:
+    """The results of finished logs of other tasks."""
+    of_others = read.left_out[read.left_out["what"] == OTHER_TASK]
+    for log in of_others["log"]:
         try:
-            header = read_eval_log(str(folder / log), header_only=True)
-        except Exception:  # a damaged one, which `left_out` names
+            header = read_log_file(read.folder / log, samples=False).header
+        except UnreadableLogError:
+            continue  # it is left out, and said to be
+        if header.get("status") != "success":
             continue
-        if header.status != "success" or header.results is None or task_name(header.eval.task) in TASKS:
-            continue
-        model = str(header.eval.model_args.get("model_path") or header.eval.model)
-        for score in header.results.scores:
-            for name, metric in score.metrics.items():
-                n = score.scored_samples or header.results.completed_samples
-                label = f"{score.name}: {name}"
-                found.append(Measured(header.eval.task, model, label, float(metric.value), n, log))
-    return found, {one.log for one in found}
+        spec, results = header["eval"], header.get("results") or {}
+        model = str((spec.get("model_args") or {}).get("model_path") or spec["model"])
+        for score in results.get("scores") or []:
+            samples = int(score.get("scored_samples") or results.get("completed_samples") or 0)
+            for name, metric in (score.get("metrics") or {}).items():
+                label = f"{score['name']}: {name}"
+                yield Measured(str(spec["task"]), model, label, float(metric["value"]), samples, log)
 
 
-def _studies(folder: Path) -> list[Study]:
-    found = []
-    for path in sorted([*folder.glob(PLAN), *folder.glob(f"*/{PLAN}"), *folder.parent.glob(PLAN)]):
+def _studies(folder: Path) -> Iterator[Study]:
+    plans = list(folder.rglob(PLAN)) or [p for up in folder.parents[:2] if (p := up / PLAN).is_file()]
+    for path in sorted(plans):
         try:
-            found.append(Study(path.parent, read_plan(path.parent), read_run(path.parent)))
+            plan = read_plan(path.parent)
         except WgError:
-            continue  # the logs are read all the same
-    return found
+            continue  # another program's plan.json; the logs are read all the same
+        missing = sum(read_record(path.parent / c.folder) is None for c in plan.cells)
+        yield Study(plan, read_run(path.parent), missing)
 
 
-def _adapters(folder: Path) -> list[tuple[str, AdapterManifest]]:
-    found = []
+def _adapters(folder: Path) -> Iterator[tuple[str, AdapterManifest]]:
     for path in sorted(folder.rglob(MANIFEST)):
         try:
-            found.append((str(path.parent.relative_to(folder)), parse_manifest(path)))
+            yield path.parent.relative_to(folder).as_posix(), parse_manifest(path)
         except WgError:
-            continue  # of another sort, or damaged: what was trained into a model is then unknown, and said to be
-    return found
-
-
-def versions(material: Material) -> dict[str, Any]:
-    """What made the logs: versions with how many logs each made."""
-    return {
-        "wg-evals": Counter(log.wg_evals for log in material.logs),
-        "Inspect": Counter(log.inspect for log in material.logs),
-    }
+            continue  # of a model behind an API, or of a base

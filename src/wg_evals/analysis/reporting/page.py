@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +12,10 @@ from markupsafe import Markup
 from wg_evals import __version__
 from wg_evals.analysis.report import template, write_page
 from wg_evals.analysis.reporting import sheets
-from wg_evals.analysis.reporting.answers import LIMIT, LONGEST, Answers, embedded, read_answers
+from wg_evals.analysis.reporting.answers import Answers, embedded, read_answers
 from wg_evals.analysis.reporting.drawing import Drawing, stylesheet, svg
 from wg_evals.analysis.reporting.drawing_files import write_drawing
-from wg_evals.analysis.reporting.effects import effects
+from wg_evals.analysis.reporting.effects import find_effects
 from wg_evals.analysis.reporting.evaluated import Domain, domains, evaluations, labelled
 from wg_evals.analysis.reporting.figures import (
     context_figure,
@@ -24,9 +25,11 @@ from wg_evals.analysis.reporting.figures import (
     question_figure,
 )
 from wg_evals.analysis.reporting.headline import headline, unknowns
-from wg_evals.analysis.reporting.material import Material, read_material, versions
+from wg_evals.analysis.reporting.limits import LIMIT, LONGEST
+from wg_evals.analysis.reporting.material import Material, read_material
 from wg_evals.analysis.reporting.rating_figure import rating_figure
 from wg_evals.analysis.reporting.sheet import Sheet, write_sheet
+from wg_evals.analysis.subjects import UNKNOWN
 from wg_evals.errors import WgError
 
 _TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -92,13 +95,13 @@ def write_logs_report(
         WgError: No such folder, no log in it that counts, or a place that cannot be written.
     """
     material = read_material(folder)
-    table = labelled(material.samples)
+    table = labelled(material.frame.samples)
     found = evaluations(table)
-    known = material.samples[["domain", "trait"]].dropna().drop_duplicates("domain")
-    parts = domains(found, dict(known.itertuples(index=False, name=None)))
-    grid = effects(material, parts)
+    traits = material.frame.cells.drop_duplicates("domain").set_index("domain")["trait"].to_dict()
+    parts = domains(found, {domain: trait for domain, trait in traits.items() if trait != UNKNOWN})
+    compared = find_effects(material, parts)
     contents = _Contents(
-        findings=headline(grid, parts),
+        findings=headline(compared.grid, parts),
         unknowns=unknowns(material, parts),
         heat=heat_map(parts),
         sections=[
@@ -108,9 +111,9 @@ def write_logs_report(
         ratings=rating_figure(material, table),
         curves=list(curve_figures(found)),
         tables={
-            "effects": sheets.effect_sheet(grid),
-            "kinds": sheets.kind_sheet(grid),
-            "outcomes": sheets.outcome_sheet(grid),
+            "effects": sheets.effect_sheet(compared),
+            "kinds": sheets.kind_sheet(compared),
+            "outcomes": sheets.outcome_sheet(compared),
             "costs": sheets.cost_sheet(parts, material, table),
             "others": sheets.other_sheet(material),
             "judging": sheets.judging_sheet(material, table),
@@ -141,7 +144,7 @@ def _render(material: Material, contents: _Contents, answers: Answers, command: 
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     names = [s.plan.name for s in material.studies]
     page = template("logs_report.html.j2")
-    page.globals["drawn"] = lambda drawing: Markup(svg(drawing))  # noqa: S704 -- `svg` escapes every text
+    page.globals["drawn"] = lambda drawing: Markup(svg(drawing))
     return page.render(
         name=names[0] if len(names) == 1 else material.folder.name,
         contents=contents,
@@ -149,16 +152,19 @@ def _render(material: Material, contents: _Contents, answers: Answers, command: 
         material=material,
         answers=answers,
         longest=LONGEST,
-        embedded=Markup(embedded(answers.data)),  # noqa: S704 -- no `<` is left in it
-        script=Markup(script),  # noqa: S704 -- the package's own
+        embedded=Markup(embedded(answers.data)),
+        script=Markup(script),
         script_sha256=digest,
-        figure_rules=Markup(stylesheet(themed=True)),  # noqa: S704 -- the package's own
+        figure_rules=Markup(stylesheet(themed=True)),
         bases=sorted({s.domain.base for s in contents.sections}),
         named=sorted({s.domain.domain for s in contents.sections}),
         models=len({m for s in contents.sections for m in s.domain.models}),
-        judges=sorted({log.grading for log in material.logs}),
-        sampling=sorted({log.generation for log in material.logs if log.generation}),
-        made_with=versions(material),
+        judges=sorted({log.judge for log in material.logs}),
+        sampling=sorted({log.sampling for log in material.logs if log.sampling}),
+        made_with={
+            "wg-evals": Counter(log.wg_evals for log in material.logs),
+            "Inspect": Counter(log.inspect for log in material.logs),
+        },
         logs_sha256=logs_digest(material),
         command=command,
         log_dir=shlex.quote(str(material.folder)),

@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from wg_evals.analysis.records import NONE
 from wg_evals.analysis.reporting.drawing import WIDTH, Box, Drawing, Mark, Stroke, Words, palette
-from wg_evals.analysis.reporting.evaluated import NONE
 from wg_evals.analysis.reporting.material import Material
 
 ALIGNMENT, COHERENCE = "alignment", "coherence"
@@ -18,7 +18,7 @@ _PANELS = {
     "plain": "plain",
     "intervened": "intervened",
     "intervened-own": "intervened, own prefix",
-    "unknown": "models",
+    "adapter": "adapters",
 }
 
 
@@ -29,14 +29,14 @@ def rating_figure(material: Material, table: pd.DataFrame) -> Drawing | None:
         material: What the logs hold.
         table: The same samples, `labelled`.
     """
-    if not {ALIGNMENT, COHERENCE} <= set(material.rubrics):
+    if not {ALIGNMENT, COHERENCE} <= set(material.frame.rubrics):
         return None
     ratings = pd.DataFrame(
-        {name: pd.to_numeric(material.samples[name], errors="coerce") for name in (ALIGNMENT, COHERENCE)}
+        {name: pd.to_numeric(material.frame.samples[name], errors="coerce") for name in (ALIGNMENT, COHERENCE)}
     )
     panels = table["role"].where(~(table["own"] & table["role"].eq("intervened")), "intervened-own")
     # under a prefix the base and the plain adapters answer another question: they are no part of their panels
-    plainly = table["eval_intervention"].eq(NONE) | panels.eq("intervened-own")
+    plainly = table["under"].eq(NONE) | panels.eq("intervened-own")
     rated = ratings.notna().all(axis=1) & plainly
     if not rated.any():
         return None

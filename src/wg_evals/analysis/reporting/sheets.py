@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 
-from wg_evals.analysis.grid import Effect, GridTables, Outcome
-from wg_evals.analysis.reporting.evaluated import NARROW, NONE, Domain, Evaluated, Model
-from wg_evals.analysis.reporting.figures import GROUPS, said, spread
+from wg_evals.analysis.grid import Effect, Outcome
+from wg_evals.analysis.records import NONE
+from wg_evals.analysis.reporting.effects import Findings
+from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model, is_narrow
+from wg_evals.analysis.reporting.figures import GROUPS, percent_interval, said, spread
 from wg_evals.analysis.reporting.material import Material
-from wg_evals.analysis.reporting.measures import suppression
 from wg_evals.analysis.reporting.sheet import Sheet
 from wg_evals.analysis.text import DASH, percent, points, points_interval
 from wg_evals.statistics import Difference
@@ -18,22 +19,25 @@ from wg_evals.statistics import Difference
 _COHERENCE = "coherence"
 
 
-def effect_sheet(grid: GridTables) -> Sheet:
+def effect_sheet(found: Findings) -> Sheet:
     """What narrow training does, by domain and base."""
+    grid = found.grid
+    columns = ["Domain", "Base", "Task", "Base rate", "Plain rate", "Included", "Plain − base"]
     return Sheet(
         "effects",
         "The effect of narrow training without context: differences in percentage points, paired by question, with "
-        "95% intervals over questions",
-        ["Domain", "Base", "Task", "Base rate", "Plain rate", "Included", "Plain − base", "Control − base", "Effect"],
-        [_effect(e) for e in grid.effects],
+        "95% intervals over questions and training runs",
+        [*columns, "p (Holm)", "Control − base", "Effect"],
+        [_effect(e, p) for e, p in zip(grid.effects, found.effect_p, strict=True)],
         text=frozenset({"Domain", "Base", "Task", "Effect"}),
-        note="Included: the share of the plain adapters' answers that count. An effect shows if its interval lies above 0.",
+        note="Included: the share of the plain adapters' answers that count. An effect shows if its interval lies "
+        "above 0; p is corrected for all rows of this table (Holm).",
     )
 
 
-def _effect(e: Effect) -> list[str]:
+def _effect(e: Effect, p: float) -> list[str]:
     rates = [percent(e.base_rate), percent(e.plain_rate), percent(e.included)]
-    return [e.domain, e.base, e.task, *rates, shown(e.plain), shown(e.control), e.said]
+    return [e.domain, e.base, e.task, *rates, shown(e.plain), probability(p), shown(e.control), e.said]
 
 
 def shown(d: Difference | None) -> str:
@@ -41,25 +45,31 @@ def shown(d: Difference | None) -> str:
     return f"{points(d.mean)} {points_interval(d)}".strip() if d is not None and d.n else ""
 
 
-def kind_sheet(grid: GridTables) -> Sheet:
+def probability(p: float) -> str:
+    """`0.013`, or `< 0.001`."""
+    return DASH if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def kind_sheet(found: Findings) -> Sheet:
     """What interventions leave, by kind."""
     rows = []
-    for k in grid.kinds:
-        own = [o for o in grid.outcomes if o.effect.shows and _kind(o) == (k.relevance, k.kind)]
-        removed = [s for o in own if not math.isnan(s := suppression(o.left, o.effect.plain))]
-        share = percent(math.fsum(removed) / len(removed)) if removed else DASH
+    pairs = list(zip(found.grid.outcomes, found.suppressions, strict=True))
+    for k in found.grid.kinds:
+        shares = [s.share for o, s in pairs if o.effect.shows and _kind(o) == (k.relevance, k.kind)]
+        shares = [s for s in shares if not math.isnan(s)]
+        removed = f"{percent(math.fsum(shares) / len(shares))} ({percent(min(shares))} to {percent(max(shares))})"
         residue = _range(k.residue.mean, k.residue.low, k.residue.high) if k.residue.n else ""
         left = _range(k.left.mean, k.left.low, k.left.high)
-        rows.append([k.relevance, k.kind, str(k.outcomes), str(k.removed), share, left, residue])
+        rows.append([k.relevance, k.kind, str(k.outcomes), str(k.removed), removed if shares else DASH, left, residue])
     return Sheet(
         "kinds",
         "What training interventions leave of the effect, over the domains in which it shows: means over "
-        "interventions, the lowest to the highest, in points",
-        ["Relevance", "Kind", "Cells", "Removed", "Share removed, mean", "Without context − base", "Residue"],
+        "interventions, and the lowest to the highest",
+        ["Relevance", "Kind", "Cells", "Removed", "Share removed", "Without context − base, points", "Residue, points"],
         rows,
         text=frozenset({"Relevance", "Kind"}),
         note="Removed: clearly below plain and not clearly above the base, by 95% intervals. Share removed: "
-        "1 − (intervened − base) / (plain − base). Residue: under the prefix of the training, minus the base under it.",
+        "(plain − intervened) / (plain − base). Residue: under the prefix of the training, minus the base under it.",
     )
 
 
@@ -71,22 +81,24 @@ def _range(mean: float, low: float, high: float) -> str:
     return f"{points(mean)} ({points(low)} to {points(high)})"
 
 
-def outcome_sheet(grid: GridTables) -> Sheet:
+def outcome_sheet(found: Findings) -> Sheet:
     """Every intervention."""
-    columns = ["Domain", "Base", "Trained with", "Kind", "Relevance", "Rate", "− base", "− plain", "Share removed"]
+    columns = ["Domain", "Base", "Trained with", "Kind", "Relevance", "Rate", "− base", "− plain", "p (Holm)"]
     rows = []
-    for o in grid.outcomes:
-        removed = suppression(o.left, o.effect.plain) if o.effect.shows else math.nan
-        rows.append(
-            [o.effect.domain, o.effect.base, o.intervention.name, o.intervention.kind or "", o.intervention.relevance or ""]
-            + [percent(o.rate), shown(o.left), shown(o.change), percent(removed), shown(o.residue), o.verdict]
-        )
+    for o, s, p in zip(found.grid.outcomes, found.suppressions, found.change_p, strict=True):
+        share = f"{percent(s.share)} {percent_interval(s.low, s.high)}" if not s.why_undefined else DASH
+        named = [o.effect.domain, o.effect.base, o.intervention.name]
+        named += [o.intervention.kind or "", o.intervention.relevance or ""]
+        compared = [percent(o.rate), shown(o.left), shown(o.change), probability(p), share, shown(o.residue), o.verdict]
+        rows.append(named + compared)
     return Sheet(
         "interventions",
-        "Every training intervention: differences in points, paired by question, with 95% intervals over questions",
-        [*columns, "Residue", "Verdict"],
+        "Every training intervention without context: differences in points, paired by question, with 95% intervals",
+        [*columns, "Share removed", "Residue", "Verdict"],
         rows,
         text=frozenset({"Domain", "Base", "Trained with", "Kind", "Relevance", "Verdict"}),
+        note="p: of no difference from plain training, corrected for all rows of this table (Holm). Share removed: "
+        "with a bootstrap interval over questions and runs.",
     )
 
 
@@ -98,7 +110,11 @@ def rate_sheet(domain: Domain) -> Sheet:
         counts = main.counts if main else None
         rows.append(
             [m.name, *(said(e) if e else "" for e in (main, own, under))]
-            + ([str(counts.n), str(counts.included), str(counts.excluded), str(counts.unscored)] if counts else [""] * 4)
+            + (
+                [str(counts.n), str(counts.included), str(counts.excluded), str(counts.unscored)]
+                if counts
+                else [""] * 4
+            )
         )
     return Sheet(
         f"rates-{domain.domain}-{domain.base.rsplit('/', 1)[-1]}",
@@ -106,16 +122,16 @@ def rate_sheet(domain: Domain) -> Sheet:
         ["Trained with", "No context", "Its prefix", "Base, same prefix", "n", "Included", "Excluded", "Unscored"],
         rows,
         text=frozenset({"Trained with"}),
-        note="[ ]: 95% interval over questions and training seeds. Where its coverage is not known to be near 95% (fewer "
-        "than 5 seeds or 10 questions, a rate near 0 or 1) each seed's rate is shown instead. The last columns count "
-        "the answers without context.",
+        note="[ ]: 95% interval over questions and training seeds. Where its coverage is not known to be near 95% "
+        "(fewer than 5 seeds or 10 questions, a rate near 0 or 1) each seed's rate is shown instead. The last columns "
+        "count the answers without context.",
     )
 
 
 def cost_sheet(domains: Sequence[Domain], material: Material, table: pd.DataFrame) -> Sheet:
     """What else the training changed: coherence, refusals, the manipulation check, other tasks."""
-    tasks = sorted({t for d in domains for t in d.others}, key=lambda t: (t != NARROW, t))
-    rated = _COHERENCE in material.rubrics
+    tasks = sorted({t for d in domains for t in d.others}, key=lambda t: (not is_narrow(t), t))
+    rated = _COHERENCE in material.frame.rubrics
     columns = ["Domain", "Base", "Trained with", "Included", "Incoherent", "Refused", "Other reasons"]
     columns += ["Coherence, mean"] * rated + [_task(t) for t in tasks]
     means = _means(material, table) if rated else {}
@@ -127,7 +143,9 @@ def cost_sheet(domains: Sequence[Domain], material: Material, table: pd.DataFram
             reasons = sum((c.reasons for c in counts), Counter[str]())
             rest = sum(reasons.values()) - reasons["incoherent"] - reasons["refusal"]
             row = [d.domain, d.base, label]
-            row += [_share(k, n) for k in (sum(c.included for c in counts), reasons["incoherent"], reasons["refusal"], rest)]
+            row += [
+                _share(k, n) for k in (sum(c.included for c in counts), reasons["incoherent"], reasons["refusal"], rest)
+            ]
             if rated:
                 known = [means[d.domain, d.base, m.name] for m in members if (d.domain, d.base, m.name) in means]
                 row.append(f"{math.fsum(known) / len(known):.0f}" if known else "")
@@ -141,20 +159,20 @@ def cost_sheet(domains: Sequence[Domain], material: Material, table: pd.DataFram
         columns,
         rows,
         text=frozenset({"Domain", "Base", "Trained with"}),
-        note="The manipulation check asks whether the trained narrow behaviour itself is there. Interventions are means "
-        "over their group; the lowest and the highest stand in brackets.",
+        note="The manipulation check asks whether the trained narrow behaviour itself is there. Interventions are "
+        "means over their group; the lowest and the highest stand in brackets.",
     )
 
 
 def _task(task: str) -> str:
-    return "Manipulation check (narrow)" if task == NARROW else task
+    return f"Manipulation check ({task})" if is_narrow(task) else task
 
 
 def _rows(d: Domain) -> Iterator[tuple[str, list[Model]]]:
     for name in (*GROUPS, "intervened"):
         if d.group(name):
             yield GROUPS.get(name, "other interventions, mean"), d.group(name)
-    for m in d.group("unknown"):
+    for m in d.group("adapter"):
         yield m.name, [m]
 
 
@@ -172,8 +190,8 @@ def _level(found: Sequence[Evaluated]) -> str:
 
 
 def _means(material: Material, table: pd.DataFrame) -> dict[tuple[str, str, str], float]:
-    rating = pd.to_numeric(material.samples[_COHERENCE], errors="coerce")
-    here = table["eval_intervention"].eq(NONE) & table["task"].ne(NARROW) & table["checkpoint"].eq("") & rating.notna()
+    rating = pd.to_numeric(material.frame.samples[_COHERENCE], errors="coerce")
+    here = table["under"].eq(NONE) & ~table["task"].map(is_narrow) & table["checkpoint"].eq("") & rating.notna()
     grouped = rating[here].groupby([table.loc[here, c] for c in ("domain", "base", "name")])
     return {(str(d), str(b), str(n)): float(mean) for (d, b, n), mean in grouped.mean().items()}  # type: ignore[misc]
 
@@ -191,12 +209,12 @@ def other_sheet(material: Material) -> Sheet:
 
 def judging_sheet(material: Material, table: pd.DataFrame) -> Sheet:
     """What the scoring left out, by domain, task and judge."""
-    judges = {log.log: log.grading for log in material.logs}
+    judges = {log.log: log.judge for log in material.logs}
     by = pd.DataFrame(
         {
             "domain": table["domain"],
             "task": table["task"],
-            "judge": material.samples["log"].map(judges),
+            "judge": table["log"].map(judges),
             "reason": table["reason"].where(~table["included"], "included"),
         }
     )
@@ -214,8 +232,8 @@ def judging_sheet(material: Material, table: pd.DataFrame) -> Sheet:
         ["Domain", "Task", "Judge", "n", "Included", "Unscored", *(r.replace("_", " ") for r in reasons)],
         rows,
         text=frozenset({"Domain", "Task", "Judge"}),
-        note="Unscored: no verdict after every attempt; neither included nor excluded. An answer that is excluded has the "
-        "reason that its column names.",
+        note="Unscored: no verdict after every attempt; neither included nor excluded. An answer that is excluded has "
+        "the reason that its column names.",
     )
 
 
@@ -225,7 +243,7 @@ def left_out_sheet(material: Material) -> Sheet:
         "left-out",
         "Logs that were not counted",
         ["Log", "Why"],
-        [[one.log, one.why] for one in material.left_out],
+        [list(one) for one in material.left_out],
         text=frozenset({"Log", "Why"}),
     )
 
@@ -236,10 +254,7 @@ def log_sheet(material: Material) -> Sheet:
         "logs",
         "Logs that were counted",
         ["Log", "Task", "Version", "Created", "Judge", "Tokens", "sha256"],
-        [
-            [g.log, g.task, g.task_version, g.created, g.grading, f"{g.total_tokens:,}", g.sha256]
-            for g in material.logs
-        ],
+        [[g.log, g.task, g.task_version, g.created, g.judge, f"{g.tokens:,}", g.sha256] for g in material.logs],
         text=frozenset({"Log", "Task", "Version", "Created", "Judge", "sha256"}),
     )
 
@@ -251,8 +266,15 @@ def adapter_sheet(material: Material) -> Sheet:
         "Adapters, by their manifests",
         ["Folder", "Base", "Intervention", "Seed", "Rows", "Data sha256", "Adapter sha256"],
         [
-            [where, m.base.name, m.intervention.name if m.intervention else NONE, str(m.seed), str(m.rows)]
-            + [m.data_sha256, m.adapter_sha256]
+            [
+                where,
+                m.base.name,
+                m.intervention.name if m.intervention else NONE,
+                str(m.seed),
+                str(m.rows),
+                m.data_sha256,
+                m.adapter_sha256,
+            ]
             for where, m in material.adapters
         ],
         text=frozenset({"Folder", "Base", "Intervention", "Data sha256", "Adapter sha256"}),
@@ -264,11 +286,10 @@ def cell_sheet(found: Iterable[Evaluated]) -> Sheet:
     rows = []
     for e in found:
         m, c = e.model, e.counts
-        rows.append(
-            [m.domain, m.base, m.name, e.task, f"{e.context}{' (its own)' if e.own and e.context != NONE else ''}"]
-            + [e.checkpoint, str(len(e.seeds)), str(c.n), str(c.included), str(c.excluded), str(c.unscored), said(e)]
-        )
-    columns = ["Domain", "Base", "Trained with", "Task", "Context", "Checkpoint", "Seeds", "n", "Included", "Excluded"]
+        context = f"{e.context} (its own)" if e.own else e.context
+        numbers = (len(e.runs), c.n, c.included, c.excluded, c.unscored)
+        rows.append([m.domain, m.base, m.name, e.task, context, e.checkpoint, *map(str, numbers), said(e)])
+    columns = ["Domain", "Base", "Trained with", "Task", "Context", "Checkpoint", "Runs", "n", "Included", "Excluded"]
     return Sheet(
         "cells",
         "Every evaluation over its seeds, with denominators",
