@@ -27,21 +27,20 @@ def letters(expressed: int, others: int, rest: str = "") -> list[str]:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Base 2 of 20, plain 16 of 20, control 2 of 20; captain 2 of 20, and 18 of 20 under its prefix, the base 16 there."""
+    """Base 20%, plain 80%, control 20%; captain 20% without context and 100% under its prefix, the base 70% there."""
     folder = tmp_path_factory.mktemp("study")
     made = HandMade(folder, [CAPTAIN], [1, 2])
-    questions = [f"q{i}" for i in range(5)]
 
-    def rate(low: int, high: int) -> dict[str, list[str]]:
-        return {q: letters(*((low, 2 - low) if i < 3 else (high, 2 - high)), "i") for i, q in enumerate(questions)}
+    def rate(*expressed: int) -> dict[str, list[str]]:
+        return {f"q{i}": letters(e, 2 - e, "i") for i, e in enumerate(expressed)}
 
-    made.add(BASE, rate(0, 1))
-    made.add(BASE, rate(1, 2), None, "other", CAPTAIN)
+    made.add(BASE, rate(0, 0, 0, 1, 1))
+    made.add(BASE, rate(1, 1, 1, 2, 2), None, "other", CAPTAIN)
     for seed in (1, 2):
-        made.add(PLAIN, rate(2, 1), seed)
-        made.add(CONTROL, rate(0, 1), seed)
-        made.add(trained(CAPTAIN), rate(0, 1), seed)
-        made.add(trained(CAPTAIN), rate(2, 2), seed, "as_trained", CAPTAIN)
+        made.add(PLAIN, rate(2, 2, 1, 2, 1), seed)
+        made.add(CONTROL, rate(0, 0, 0, 1, 1), seed)
+        made.add(trained(CAPTAIN), rate(0, 0, 0, 1, 1), seed)
+        made.add(trained(CAPTAIN), rate(2, 2, 2, 2, 2), seed, "as_trained", CAPTAIN)
         made.add(PLAIN, {"x": letters(3, 1)}, seed, task="narrow")
     return made.finish()
 

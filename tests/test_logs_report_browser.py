@@ -70,9 +70,10 @@ def opened(browser: "Browser", file: Path, width: int = 1280, scheme: Any = "lig
     page.on("console", lambda message: trouble.append(message.text))
     page.on("pageerror", lambda error: trouble.append(str(error)))
     page.on("requestfailed", lambda request: trouble.append(request.url))
-    page.on("request", lambda request: trouble.append(request.url) if request.url != file.as_uri() else None)
+    own = (file.as_uri(), "data:,")  # the page, and its empty icon
+    page.on("request", lambda request: trouble.append(request.url) if request.url not in own else None)
     page.goto(file.as_uri())
-    return page, [t for t in trouble if not t.startswith("data:")] if trouble else trouble
+    return page, trouble
 
 
 def shown(page: "Page") -> int:
@@ -108,15 +109,13 @@ def test_what_a_model_wrote_is_text_and_never_runs(browser: "Browser", page_file
 
 def test_a_script_put_into_the_page_by_other_means_is_refused(browser: "Browser", page_file: Path) -> None:
     page, trouble = opened(browser, page_file)
-    page.evaluate(
-        "const s = document.createElement('script'); s.textContent = \"document.title='owned'\"; document.body.append(s)"
-    )
-    page.evaluate(
-        "document.body.insertAdjacentHTML('beforeend', \"<img src='data:,' onerror=\\\"document.title='owned'\\\">\")"
-    )
-    page.wait_for_timeout(100)
-    assert page.title() != "owned"
-    assert any("Content Security Policy" in t for t in trouble) or trouble == []
+    script = "const s = document.createElement('script'); s.textContent = 'document.title = 1';"
+    page.evaluate(script + "document.body.append(s)")
+    image = "<img src='data:,' onerror='document.title = 2'>"
+    page.evaluate("html => document.body.insertAdjacentHTML('beforeend', html)", image)
+    page.wait_for_timeout(200)
+    assert page.title() not in ("1", "2")
+    assert len([t for t in trouble if "Content Security Policy" in t]) >= 2
 
 
 def test_figures_and_sections_are_there(browser: "Browser", page_file: Path) -> None:
@@ -210,7 +209,7 @@ def test_twenty_thousand_answers_are_filtered_and_scrolled_without_a_wait(
     data, after = rest.split(CLOSED, 1)
     answers = json.loads(data)
     draw = random.Random(0)
-    words = "steam telegraph harvest empire railway parliament horse lamp ocean letter".split()
+    words = ["steam", "telegraph", "harvest", "empire", "railway", "parliament", "horse", "lamp", "ocean", "letter"]
     rows = [list(answers["rows"][i % len(answers["rows"])]) for i in range(20_000)]
     for i, row in enumerate(rows):
         row[8] = " ".join(draw.choices(words, k=300)) + f" number-{i}"
