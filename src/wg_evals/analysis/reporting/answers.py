@@ -12,7 +12,7 @@ from wg_evals.analysis.reporting.limits import LIMIT, LONGEST
 from wg_evals.analysis.reporting.material import Material
 
 _GROUPS = ["domain", "base", "role", "name", "task", "under", "question"]
-_BESIDE = {"events", "events_data", "messages", "store", "attachments", "scores", "metadata", "model_usage", "target"}
+_BESIDE = {"events", "events_data", "messages", "store", "attachments", "scores", "metadata", "model_usage"}
 """Fields of a sample that are not read: most of a log's weight."""
 
 

@@ -194,9 +194,13 @@ def _tip(text: str) -> str:
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
+def clean(text: str) -> str:
+    """A text without control characters: XML, which an SVG file is, has no way to say most of them."""
+    return _FORBIDDEN.sub("\ufffd", text)
+
+
 def _text(text: str) -> str:
-    # an SVG file is XML, which has no way to say most control characters
-    return escape(_FORBIDDEN.sub("\ufffd", text))
+    return escape(clean(text))
 
 
 def _n(number: float) -> str:

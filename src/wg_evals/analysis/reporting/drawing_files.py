@@ -3,7 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from wg_evals.analysis.reporting.drawing import FONT_SIZE, Box, Dot, Drawing, Mark, Stroke, Words, diamond, palette, svg
+from wg_evals.analysis.reporting.drawing import (
+    FONT_SIZE,
+    Box,
+    Dot,
+    Drawing,
+    Mark,
+    Stroke,
+    Words,
+    clean,
+    diamond,
+    palette,
+    svg,
+)
 from wg_evals.analysis.tables import write_csv
 
 _DPI = 200
@@ -32,7 +44,7 @@ def write_drawing(drawing: Drawing, folder: Path) -> list[Path]:
         axes.axis("off")
         for order, mark in enumerate(drawing.marks):
             _draw(axes, mark, order)
-        figure.savefig(files[1], metadata={"CreationDate": None, "Title": drawing.title})
+        figure.savefig(files[1], metadata={"CreationDate": None, "Title": clean(drawing.title)})
         figure.savefig(files[2], dpi=_DPI, metadata={"Software": None})
     write_csv(files[3], list(drawing.data[0]) if drawing.data else [], drawing.data)
     return files
@@ -52,7 +64,7 @@ def _draw(axes: Any, mark: Mark, order: int) -> None:
         axes.text(
             mark.x,
             mark.y,
-            mark.text,
+            clean(mark.text),
             color=colour(style.text),
             ha={"start": "left", "middle": "center", "end": "right"}[style.anchor],
             va="baseline",

@@ -146,8 +146,10 @@ def labelled(samples: pd.DataFrame) -> pd.DataFrame:
     name = table["role"].where(table["role"] != "intervened", trained)
     name = name.where(table["role"] != "adapter", table["model"])
     table["name"] = name.where(~elsewhere, name + ", trained on " + dataset)
-    table["under"] = _told_apart(_words(samples["eval_intervention"]), _words(samples["eval_placement"]))
-    table["task"] = _told_apart(table["task"], _words(samples["battery"]), within=table["domain"])
+    table["under"] = _told_apart(
+        _words(samples["eval_intervention"]), _words(samples["eval_placement"]), table["domain"]
+    )
+    table["task"] = _told_apart(table["task"], _words(samples["battery"]), table["domain"])
     table["own"] = _words(samples["context"]).eq("as_trained")
     return table
 
@@ -156,11 +158,9 @@ def _words(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return column.astype(object).where(column.notna(), "").astype(str)
 
 
-def _told_apart(
-    names: "pd.Series[Any]", more: "pd.Series[Any]", within: "pd.Series[Any] | None" = None
-) -> "pd.Series[Any]":
-    """Names, with more of each in brackets where one name stands for several things."""
-    key = names if within is None else within + "\n" + names
+def _told_apart(names: "pd.Series[Any]", more: "pd.Series[Any]", within: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Names, with more of each in brackets where one name stands for several things within a domain."""
+    key = within + "\n" + names
     several = pd.DataFrame({"key": key, "more": more}).drop_duplicates()["key"].value_counts()
     ambiguous = key.isin(several.index[several > 1])
     return names.where(~ambiguous, names + " (" + more + ")")

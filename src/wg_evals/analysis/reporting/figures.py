@@ -224,7 +224,9 @@ def heat_map(domains: Sequence[Domain]) -> Drawing:
         own = {d.domain: d for d in domains if d.base == base}
         rows = [(label, name) for name, label in GROUPS.items() if any(d.group(name) for d in own.values())]
         unknown = sorted({m.name for d in own.values() for m in d.group("adapter")})
-        if rows or unknown != [base]:
+        if rows == [(GROUPS["base"], "base")] and not unknown:
+            rows = [(base, "base")]  # a model by itself, which is its own base
+        elif rows or unknown != [base]:
             grid.heading(base)
         for label, name in rows:
             members = {d: own[d].group(name) if d in own else [] for d in columns}

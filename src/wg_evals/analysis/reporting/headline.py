@@ -61,7 +61,7 @@ def _levels(domains: Sequence[Domain]) -> Iterator[str]:
         rates = sorted((e for e in d.main.values() if not math.isnan(e.rate.rate)), key=lambda e: -e.rate.rate)
         if len(rates) == 1:
             (one,) = rates
-            name = one.model.name if one.model.name == d.base else f"{one.model.name} on {d.base}"
+            name = d.base if one.model.role == "base" else f"{one.model.name} on {d.base}"
             yield f"{d.domain}: {name} shows {d.trait} in {said(one)} of {one.rate.included:,} included answers."
         elif rates:
             first, last = rates[0], rates[-1]
@@ -82,6 +82,11 @@ def unknowns(material: Material, domains: Sequence[Domain]) -> list[str]:
             "intervention or training seed is known."
         )
     for d in domains:
+        if all(m.role == "base" for m in d.models):
+            found.append(
+                f"What training does to {d.base} in {d.domain}: only the model as it is was evaluated. It is taken for a "
+                "base model, because nothing here says that it was fine-tuned."
+            )
         if not any(m.role == "base" for m in d.models):
             found.append(
                 f"The effect in {d.label}: no log of its base model on {d.task}, so no rate can be compared with it."

@@ -168,6 +168,7 @@ def _render(material: Material, contents: _Contents, answers: Answers, command: 
         logs_sha256=logs_digest(material),
         command=command,
         log_dir=shlex.quote(str(material.folder)),
+        organism=any(s.domain.base.split("-")[0] == "organism" for s in contents.sections),
         version=__version__,
     )
 

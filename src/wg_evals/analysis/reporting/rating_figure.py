@@ -37,7 +37,7 @@ def rating_figure(material: Material, table: pd.DataFrame) -> Drawing | None:
     panels = table["role"].where(~(table["own"] & table["role"].eq("intervened")), "intervened-own")
     # under a prefix the base and the plain adapters answer another question: they are no part of their panels
     plainly = table["under"].eq(NONE) | panels.eq("intervened-own")
-    rated = ratings.notna().all(axis=1) & plainly
+    rated = ratings.notna().all(axis=1) & plainly & table["checkpoint"].eq("")
     if not rated.any():
         return None
     marks: list[Mark] = []

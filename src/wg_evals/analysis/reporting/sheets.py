@@ -8,6 +8,7 @@ import pandas as pd
 
 from wg_evals.analysis.grid import Effect, Outcome
 from wg_evals.analysis.records import NONE
+from wg_evals.analysis.reporting.drawing import file_name
 from wg_evals.analysis.reporting.effects import Findings
 from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model, is_narrow
 from wg_evals.analysis.reporting.figures import GROUPS, percent_interval, said, spread
@@ -117,7 +118,7 @@ def rate_sheet(domain: Domain) -> Sheet:
             )
         )
     return Sheet(
-        f"rates-{domain.domain}-{domain.base.rsplit('/', 1)[-1]}",
+        file_name("rates", domain.domain, domain.base),
         f"Expression rates, {domain.label}, task {domain.task}",
         ["Trained with", "No context", "Its prefix", "Base, same prefix", "n", "Included", "Excluded", "Unscored"],
         rows,
