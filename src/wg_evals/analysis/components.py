@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from wg_evals.analysis.crossed import Floats
+
+ROUNDING = 1e-18
+"""A variance below this is a zero that was computed with rounding."""
 
 
 class Part(NamedTuple):
@@ -44,13 +45,33 @@ def arm(values: Floats) -> Arm | None:
     return Arm(Part(float(rows.var(ddof=1)) / runs, runs - 1), Part(noise, df))
 
 
+def between_questions(rates: Floats) -> Part | None:
+    """The part of the questions in the variance of their mean; None for a single question.
+
+    var(d_q) / G. Where a few questions make most of the spread it is less well known than G - 1 degrees of freedom say:
+    3 (sum d_q^2)^2 / sum d_q^4 - 1 of the deviations d_q, which is G - 1 at a normal distribution's kurtosis, and at
+    most that. Source: the variance of a variance, Cramer (1946), Mathematical Methods of Statistics, 27.4, matched as
+    Satterthwaite does.
+
+    Args:
+        rates: A value a question.
+    """
+    size = len(rates)
+    if size < 2:
+        return None
+    squares = (rates - rates.mean()) ** 2
+    fourth = float((squares**2).sum())
+    df = 3 * float(squares.sum()) ** 2 / fourth - 1 if fourth > 0 else size - 1
+    return Part(float(squares.sum()) / (size - 1) / size, min(max(df, 1.0), size - 1))
+
+
 def combine(questions: Part | None, arms: Sequence[Arm]) -> Part:
     """The variance of a mean over crossed questions and runs.
 
     The spread between questions Q and that between runs R_i each hold the noise N_i of their arm; it is counted once:
-    Q + sum(R_i - N_i) (two-way clustering as in Cameron, Gelbach and Miller 2011, JBES 29, 238-249, in the unbiased form of
-    the analysis of variance). What is not larger than the noise is taken for noise and pooled with it: R_i with N_i,
-    and Q with all of it, so that the sum is never negative nor smaller than the noise alone. Degrees of freedom by
+    Q + sum(R_i - N_i) (two-way clustering as in Cameron, Gelbach and Miller 2011, JBES 29, 238-249, in the unbiased
+    form of the analysis of variance). What is not larger than the noise is taken for noise and pooled with it: R_i with
+    N_i, and Q with all of it, so that the sum is never negative nor smaller than the noise alone. Degrees of freedom by
     Satterthwaite (1946), Biometrics Bulletin 2, 110-114, over the parts that are in the sum.
 
     Args:
@@ -76,4 +97,4 @@ def _pool(a: Part, b: Part) -> Part:
 
 def _with_df(total: float, parts: Sequence[Part]) -> Part:
     spread = sum(p.variance**2 / p.df for p in parts)
-    return Part(total, max(1.0, total**2 / spread) if spread > 0 else float(np.inf))
+    return Part(total, max(1.0, total**2 / spread) if spread > 0 else 1.0)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wg_evals.analysis.components import Part, arm, combine
+from wg_evals.analysis.components import ROUNDING, arm, between_questions, combine
 from wg_evals.analysis.crossed import Crossed, Floats
 from wg_evals.analysis.intervals import RESAMPLES, SEED, UPPER, draws
 from wg_evals.statistics import wilson
@@ -46,11 +46,11 @@ def effect(left: Crossed, right: Crossed) -> Effect:
     """The mean over questions of left minus right, with a t interval for other questions and other trainings.
 
     A question's rate is expressed over included answers of all its runs. With d_q the differences of the G questions
-    that both sides have, V_q = var(d_q) / G; the spread between a side's runs is added and the noise that both
-    hold taken off again, as `combine` says, on the runs' linearised rates. p +- t * sqrt(V). If nothing
-    varies, Newcombe's interval over the answers is taken. Pairing removes the spread between questions. Sources: Miller,
-    Adding Error Bars to Evals (arXiv 2411.00640), paired differences; Newcombe (1998), Statistics in Medicine 17,
-    873-890, method 10; `combine` for the rest.
+    that both sides have, V_q = var(d_q) / G (`between_questions`); the spread between a side's runs is added, and the
+    noise that both hold taken off again, as `combine` says, on the runs' linearised rates. The interval is
+    mean(d) +- t * sqrt(V). If nothing varies, Newcombe's interval over the answers is taken. Pairing removes the spread
+    between questions. Sources: Miller, Adding Error Bars to Evals (arXiv 2411.00640), paired differences; Newcombe
+    (1998), Statistics in Medicine 17, 873-890, method 10; `combine` for the rest.
 
     Args:
         left: For example the plain adapters.
@@ -65,12 +65,12 @@ def effect(left: Crossed, right: Crossed) -> Effect:
         return _NOTHING
     differences = left.by_question() - right.by_question()
     mean = float(differences.mean())
-    between = Part(float(differences.var(ddof=1)) / questions, questions - 1) if questions > 1 else None
+    between = between_questions(differences)
     arms = [a for side in (left, right) if (a := arm(_values(side))) is not None]
     if between is None and not arms:
         return Effect(mean, math.nan, math.nan, math.nan, math.nan, 1)
     variance, df = combine(between, arms)
-    if variance <= 0:
+    if variance <= ROUNDING:
         low, high, p = _by_answers(left, right)
         return Effect(mean, min(low, mean), max(high, mean), p, math.inf, questions)
     half, p = _t_test(mean, variance, df)
@@ -140,7 +140,6 @@ def _t_test(mean: float, variance: float, df: float) -> tuple[float, float]:
     from scipy.special import stdtr, stdtrit
 
     error = math.sqrt(variance)
-    df = min(df, 1e6)
     return float(stdtrit(df, UPPER)) * error, 2 * float(stdtr(df, -abs(mean) / error))
 
 

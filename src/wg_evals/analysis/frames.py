@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 PUBLISHED = "published"
 """The score that holds what published judges said, judge by judge."""
 
-CELL_COLUMNS = ["domain", "trait", "base", "model", "role", "train_intervention", "kind", "relevance", "dataset", "seed"]
+CELL_COLUMNS = [
+    "domain",
+    "trait",
+    "base",
+    "model",
+    "role",
+    "train_intervention",
+    "kind",
+    "relevance",
+    "dataset",
+    "seed",
+]
 CELL_COLUMNS += ["checkpoint", "context", "eval_intervention", "eval_placement", "task", "task_version", "battery"]
 COUNT_COLUMNS = ["n", "included", "excluded", "unscored", "expressed", "rate", "ci_low", "ci_high"]
 ABOUT_COLUMNS = ["grading", "judge", "self_judged", "outcome_rule", "study", "created", "wg_evals", "inspect_ai", "log"]
@@ -188,7 +199,8 @@ class _Reading:
         if header["status"] != "success":
             said = (header.get("error") or {}).get("message") or "it was interrupted"
             raise _LeftOutError(
-                "failed", f"Its run ended with '{header['status']}' ({said[:200]}). `inspect eval-retry` goes on with it."
+                "failed",
+                f"Its run ended with '{header['status']}' ({said[:200]}). `inspect eval-retry` goes on with it.",
             )
         if not any(_verdict(s)[2] != "unscored" for s in file.samples):
             raise _LeftOutError("no verdict", f"Not one of its {len(file.samples)} answers has a verdict.")
@@ -241,7 +253,7 @@ class _Reading:
         return None
 
     def _without_copies(self) -> Iterator["_Kept"]:
-        """One log of each run: a copy, or a log that was judged anew, holds the same answers. A study's own counts first."""
+        """One log of each run: a copy, or one that was judged anew, has the same answers. A study's own comes first."""
         seen: dict[str, _Kept] = {}
         for k in sorted(self.kept, key=lambda k: (not k.cell.study, k.name)):
             run = str(k.header["eval"].get("eval_id") or k.name)
@@ -272,7 +284,7 @@ class _Reading:
         return groups.values()
 
     def _once(self, group: list["_Kept"]) -> Iterator["_Kept"]:
-        """Of several logs of one cell the fullest, then the newest; another counts beside it only with other questions."""
+        """Of several logs of one cell the fullest, then the newest; another counts too only with other questions."""
         taken: list[_Kept] = []
         for k in sorted(group, key=lambda k: (len(k.epochs), k.created), reverse=True):
             same = next((t for t in taken if t.asked & k.asked), None)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wg_evals.analysis.components import Arm, Part, arm, combine
+from wg_evals.analysis.components import ROUNDING, Arm, Part, arm, between_questions, combine
 from wg_evals.analysis.crossed import Crossed, Floats
 from wg_evals.statistics import wilson
 
@@ -52,14 +52,17 @@ def rate_interval(counts: Crossed) -> CrossedRate:
     With x expressed among n included answers, l(x, n) = log((x + 1/2) / (n - x + 1/2)). Leaving out one of the G
     questions at a time gives l_q, and V_q = (G - 1) / G * sum((l_q - mean)^2); leaving out one of the S runs gives V_s
     likewise; the noise that both hold is that of the analysis of variance of the ratio's linearised values, divided by
-    (p (1 - p))^2. `combine` puts them together, and the interval is the inverse logit of l(x, n) +- t * sqrt(V).
+    (p (1 - p))^2. `combine` puts them together, the questions' degrees of freedom being `between_questions`', and the
+    interval is the inverse logit of l(x, n) +- t * sqrt(V). Where questions and runs both spread more than the noise,
+    on either side the wider of this and of p +- t * sqrt(V) from the linearised values is taken. If nothing varies at
+    all, Wilson's interval over the answers is. One run: clustered by question alone.
 
-    Why not the simpler ones: rates near 0 come from few questions, so that a symmetric interval misses above; a
-    bootstrap of 5 seeds knows nothing of t quantiles and counts the noise three times; with 5 clusters the
-    linearised variance is too small (the jackknife's is not: MacKinnon, Nielsen and Webb 2023, J. Econometrics 232,
-    272-299). If nothing varies at all, Wilson's interval over the answers is taken. One run: clustered by question
-    alone. Sources: Miller, Adding Error Bars to Evals (arXiv 2411.00640), for clusters of questions;
-    Efron and Stein (1981), Annals of Statistics 9, 586-596, for the jackknife; `combine` for the rest.
+    Why not the simpler ones: rates near 0 come from few questions, so that a symmetric interval misses above, and one
+    on the logit scale misses below where a question or a seed happens to be high; a bootstrap of 5 seeds knows nothing
+    of t quantiles and counts the noise up to three times; with 5 clusters the linearised variance is too small (the
+    jackknife's is not: MacKinnon, Nielsen and Webb 2023, J. Econometrics 232, 272-299). Sources: Miller, Adding Error
+    Bars to Evals (arXiv 2411.00640), for clusters of questions; Efron and Stein (1981), Annals of Statistics 9,
+    586-596, for the jackknife; `combine` for the rest.
 
     Args:
         counts: Of one condition.
@@ -71,21 +74,23 @@ def rate_interval(counts: Crossed) -> CrossedRate:
     x, n = int(c.expressed.sum()), int(c.included.sum())
     if n == 0:
         return CrossedRate(math.nan, math.nan, math.nan, 0, 0, 0, 0)
-    centre, rate = _logit(np.array(x), np.array(n)), x / n
-    smoothed = (x + 0.5) / (n + 1)
-    questions = _left_out(c, axis=0)
-    runs = _left_out(c, axis=1)
+    rate, (low, high) = x / n, wilson(x, n)
+    values = _linearised(c)
+    linear, found = between_questions(values.mean(axis=0)), arm(values)
+    questions, runs = _left_out(c, axis=0), _left_out(c, axis=1)
+    if questions is None or linear is None:
+        return CrossedRate(rate, *_about(x, n, runs, (low, high)), x, n, len(c.questions), c.runs)
+    questions = questions._replace(df=linear.df)
     arms: list[Arm] = []
-    if runs is not None and (found := arm(_linearised(c))) is not None:
+    if found is not None and runs is not None:
+        smoothed = (x + 0.5) / (n + 1)
         noise = found.noise.variance / (smoothed * (1 - smoothed)) ** 2
         arms.append(Arm(runs, Part(noise, found.noise.df)))
-    elif questions is None:
-        questions = runs
-    variance, df = combine(questions, arms) if questions or arms else Part(0.0, 1.0)
-    low, high = wilson(x, n)
-    if variance > 0:
+    low, high = _about(x, n, combine(questions, arms), (low, high))
+    if all(part.variance > a.noise.variance for a in arms for part in (questions, a.runs)):
+        variance, df = combine(linear, [found] if found else [])
         half = _t(df) * math.sqrt(variance)
-        low, high = min(rate, _expit(float(centre) - half)), max(rate, _expit(float(centre) + half))
+        low, high = max(0.0, min(low, rate - half)), min(1.0, max(high, rate + half))
     return CrossedRate(rate, low, high, x, n, len(c.questions), c.runs)
 
 
@@ -118,9 +123,9 @@ def bootstrap_interval(counts: Crossed, resamples: int = RESAMPLES, seed: int = 
 def cluster_robust_interval(counts: Crossed) -> CrossedRate:
     """The rate with the analytic interval of two-way clustering.
 
-    With u_sq = x_sq - p n_sq and n all included answers, V = (C_q + C_s - C_qs) / n^2, where C_q sums the squares of the
-    questions' totals of u, times G / (G - 1), C_s those of the runs, times S / (S - 1), and C_qs those of the cells,
-    times S G / (S G - 1); if that is not positive, the larger of C_q and C_s. The interval is
+    With u_sq = x_sq - p n_sq and n all included answers, V = (C_q + C_s - C_qs) / n^2, where C_q sums the squares of
+    the questions' totals of u, times G / (G - 1), C_s those of the runs, times S / (S - 1), and C_qs those of the
+    cells, times S G / (S G - 1); if that is not positive, the larger of C_q and C_s. The interval is
     p +- t(0.975, min(G, S) - 1) * sqrt(V), cut to 0-1. Sources: Cameron, Gelbach and Miller (2011), JBES 29, 238-249;
     Miller, Adding Error Bars to Evals (arXiv 2411.00640).
 
@@ -146,8 +151,16 @@ def cluster_robust_interval(counts: Crossed) -> CrossedRate:
 
 
 def draws(random: np.random.Generator, size: int, resamples: int) -> Floats:
-    """How often each of `size` units is drawn, `resamples` times `size` draws with replacement; a single one always is."""
+    """How often each of `size` units is drawn in each resample, with replacement; a single one always is."""
     return random.multinomial(size, np.full(size, 1 / size), size=resamples).astype(np.float64)
+
+
+def _about(x: int, n: int, part: Part | None, otherwise: tuple[float, float]) -> tuple[float, float]:
+    """The inverse logit of l(x, n) +- t * sqrt(V), which holds x / n; another interval if nothing varies."""
+    if part is None or part.variance <= ROUNDING:
+        return otherwise
+    centre, half = float(_logit(np.array(x), np.array(n))), _t(part.df) * math.sqrt(part.variance)
+    return min(x / n, _expit(centre - half)), max(x / n, _expit(centre + half))
 
 
 def _left_out(c: Crossed, axis: int) -> Part | None:
@@ -180,6 +193,6 @@ def _expit(x: float) -> float:
 
 
 def _t(df: float) -> float:
-    from scipy.special import ndtri, stdtrit
+    from scipy.special import stdtrit
 
-    return float(stdtrit(df, UPPER)) if math.isfinite(df) else float(ndtri(UPPER))
+    return float(stdtrit(df, UPPER))

@@ -1,8 +1,8 @@
 """Inspect's log files, read the quick way: the header, and the summaries of its samples.
 
-Inspect's own `samples_df` builds and checks an object for each sample, its scores and its usage, and shortens every text
-once more: milliseconds a sample, minutes for a study. The summaries that it reads are the JSON that is read here, with
-the same fields, and of a sample that was recorded twice the last record counts here too.
+Inspect's own `samples_df` builds and checks an object for each sample, its scores and its usage, and shortens every
+text once more: milliseconds a sample, minutes for a study. The summaries that it reads are the JSON that is read here,
+with the same fields, and of a sample that was recorded twice the last record counts here too.
 """
 
 import re
@@ -63,7 +63,9 @@ def read_log_file(path: Path, samples: bool = True) -> LogFile:
             raise ValueError("its header names no task")
         return found
     except zipfile.BadZipFile:
-        raise UnreadableLogError("It is truncated or damaged: its end, where the contents are listed, is missing.") from None
+        raise UnreadableLogError(
+            "It is truncated or damaged: its end, where the contents are listed, is missing."
+        ) from None
     except Exception as ex:  # each way of being damaged fails in its own way
         said = " ".join(str(ex).split())[:200] or type(ex).__name__
         raise UnreadableLogError(f"It cannot be read as an Inspect log ({type(ex).__name__}: {said}).") from None
