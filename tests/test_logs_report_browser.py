@@ -123,6 +123,7 @@ def test_figures_and_sections_are_there(browser: "Browser", page_file: Path) -> 
     headings = page.locator("h2").all_inner_texts()
     assert headings == [
         "Where it spreads: model by domain",
+        "How brittle it is",
         "Interventions, by kind",
         "With context against without",
         "Question by question",

@@ -84,8 +84,8 @@ def unknowns(material: Material, domains: Sequence[Domain]) -> list[str]:
     for d in domains:
         if all(m.role == "base" for m in d.models):
             found.append(
-                f"What training does to {d.base} in {d.domain}: only the model as it is was evaluated. It is taken for a "
-                "base model, because nothing here says that it was fine-tuned."
+                f"What training does to {d.base} in {d.domain}: only the model as it is was evaluated. It is taken for "
+                "a base model, because nothing here says that it was fine-tuned."
             )
         if not any(m.role == "base" for m in d.models):
             found.append(

@@ -28,6 +28,7 @@ from wg_evals.analysis.reporting.headline import headline, unknowns
 from wg_evals.analysis.reporting.limits import LIMIT, LONGEST
 from wg_evals.analysis.reporting.material import Material, read_material
 from wg_evals.analysis.reporting.rating_figure import rating_figure
+from wg_evals.analysis.reporting.robustness import brittleness_sheet, threshold_sheet
 from wg_evals.analysis.reporting.sheet import Sheet, write_sheet
 from wg_evals.analysis.subjects import UNKNOWN
 from wg_evals.errors import WgError
@@ -113,6 +114,8 @@ def write_logs_report(
         tables={
             "effects": sheets.effect_sheet(compared),
             "kinds": sheets.kind_sheet(compared),
+            "brittleness": brittleness_sheet(material.frame),
+            "thresholds": threshold_sheet(material.frame),
             "outcomes": sheets.outcome_sheet(compared),
             "costs": sheets.cost_sheet(parts, material, table),
             "others": sheets.other_sheet(material),
