@@ -23,8 +23,9 @@ def brittleness_sheet(frame: Frame) -> Sheet:
         [*columns, "Relevant: removed", "Relevant: comes back", "Generic: removed", "Generic: comes back"],
         rows,
         text=frozenset({"Domain", "Task", "Base"}),
-        note="Seeds that show it: whose own interval against the base lies above 0. Comes back: interventions whose residue "
-        "(under the prefix of the training, minus the base under it) has an interval above 0; the mean residue in points.",
+        note="Seeds that show it: whose own interval against the base lies above 0. Comes back: "
+        "interventions whose residue (under the prefix of the training, minus the base under it) has an interval above "
+        "0; the mean residue in points.",
     )
 
 
@@ -58,8 +59,8 @@ def threshold_sheet(frame: Frame) -> Sheet:
                 rows.setdefault(key, {})[included] = shown
     return Sheet(
         "thresholds",
-        "The effect (plain minus base, points) at other thresholds: of the rating that is expressed, by row, and of the "
-        "rating that an answer needs to count, by column",
+        "The effect (plain minus base, points) at other thresholds: of the rating that is expressed, by row, and of "
+        "the rating that an answer needs to count, by column",
         ["Domain", "Task", "Base", "Threshold", *(f"{included:g}" for included in tried.included)],
         [[*key, *(own.get(i, "") for i in tried.included)] for key, own in sorted(rows.items(), key=_order)],
         text=frozenset({"Domain", "Task", "Base"}),
