@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from plain_logs import adapter, capability_log, plain_log
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis.reporting.answers import embedded
-from wg_evals.analysis.reporting.drawing import Box, Drawing, Words, svg
+from wg_evals.analysis.reporting.drawing import Box, Drawing, Mark, Words, svg
 from wg_evals.analysis.reporting.page import write_logs_report
 from wg_evals.analysis.reporting.sheet import Sheet, latex, markdown
 from wg_evals.cli import main
@@ -190,7 +190,7 @@ def test_a_long_answer_is_cut_in_the_page_and_the_page_says_so(tmp_path: Path) -
     html = page.read_text(encoding="utf-8")
     (row,) = json.loads(html.split('id="answers-data">')[1].split("</script>")[0])["rows"]
     assert (len(row[8]), row[9]) == (8_000, 3_000_000)
-    assert "1 answers are longer than 8,000 characters" in html
+    assert "Answers of more than 8,000 characters (1 of them) are cut here" in html
 
 
 def test_embedded_data_cannot_end_their_element_and_come_back_whole() -> None:
@@ -201,8 +201,8 @@ def test_embedded_data_cannot_end_their_element_and_come_back_whole() -> None:
 
 
 def test_a_drawing_is_well_formed_whatever_its_texts_hold() -> None:
-    marks = [Words("label", 1, 2, HOSTILE), Box("cell", 0, 0, 1, 1, 0.5, HOSTILE)]
-    root = ET.fromstring(svg(Drawing("n", HOSTILE, HOSTILE, 10, list(marks), []), standalone=True))
+    marks: list[Mark] = [Words("label", 1, 2, HOSTILE), Box("cell", 0, 0, 1, 1, 0.5, HOSTILE)]
+    root = ET.fromstring(svg(Drawing("n", HOSTILE, HOSTILE, 10, marks, []), standalone=True))
     texts = [e.text or "" for e in root.iter("{http://www.w3.org/2000/svg}text")]
     assert texts[0].startswith("</script><!--<script>")
     assert "\x00" not in texts[0] and "\x1b" not in texts[0]

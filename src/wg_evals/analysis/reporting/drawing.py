@@ -6,7 +6,7 @@ of the light theme.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -113,8 +113,6 @@ class Drawing:
     data: list[dict[str, Any]]
     """The rows of its CSV file, all with the same keys."""
     width: float = WIDTH
-    note: str = field(default="", kw_only=True)
-    """How to read it: stands below."""
 
 
 def file_name(*parts: str) -> str:
