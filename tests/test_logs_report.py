@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from plain_logs import adapter, capability_log, plain_log
+from rated_logs import adapter, capability_log, plain_log
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis.reporting.answers import embedded
 from wg_evals.analysis.reporting.drawing import Box, Drawing, Mark, Words, svg

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from plain_logs import capability_log
+from rated_logs import capability_log
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis.reporting.answers import embedded
 from wg_evals.analysis.reporting.page import write_logs_report

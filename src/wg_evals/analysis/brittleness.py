@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wg_evals.analysis.comparisons import WHERE, conditions, verdict
+from wg_evals.analysis.comparisons import WHERE, ConditionCounts, conditions, verdict
 from wg_evals.analysis.effects import effect
 from wg_evals.analysis.records import NONE
 
@@ -41,14 +41,14 @@ def brittleness(frame: "Frame") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    places: dict[tuple[Any, ...], list[Any]] = {}
+    places: dict[tuple[Any, ...], list[ConditionCounts]] = {}
     for condition in conditions(frame):
         places.setdefault(condition.place, []).append(condition)
     rows = [row for place, found in places.items() for row in _row(place, found)]
     return pd.DataFrame(rows, columns=BRITTLENESS_COLUMNS)
 
 
-def _row(place: tuple[Any, ...], found: list[Any]) -> Iterator[dict[str, Any]]:
+def _row(place: tuple[Any, ...], found: list[ConditionCounts]) -> Iterator[dict[str, Any]]:
     bare = [c for c in found if c.under == (NONE, NONE)]
     base, plain = (next((c for c in bare if c.about["role"] == role), None) for role in ("base", "plain"))
     if base is None or plain is None:

@@ -26,18 +26,24 @@ REMOVED = ["removed", "removed_low", "removed_high", "removed_undefined", "verdi
 COMPARISON_COLUMNS = [*WHERE, *CONDITION, *UNDER, *RATE, *MINUS_BASE, *MINUS_PLAIN, *REMOVED]
 
 
-class _Condition(NamedTuple):
+class ConditionCounts(NamedTuple):
+    """A condition under a prefix or none, over all its runs."""
+
     place: tuple[Any, ...]
+    """By `WHERE`."""
     about: Mapping[str, Any]
+    """By `WHERE`, `CONDITION` and `UNDER`."""
     counts: Crossed
     samples: int
+    """Answers, whether or not they are included."""
 
     @property
     def under(self) -> tuple[str, str]:
+        """The prefix's name and placement; what is compared shares it."""
         return (self.about["eval_intervention"], self.about["eval_placement"])
 
 
-def comparisons(frame: "Frame") -> "pd.DataFrame":
+def comparisons(frame: "Frame", shares: bool = True) -> "pd.DataFrame":
     """Compare each condition with its base, and each trained one with plain training, under the same prefix.
 
     `minus_base` without context is the effect; under a prefix it is the residue, since the base is under that prefix
@@ -50,6 +56,7 @@ def comparisons(frame: "Frame") -> "pd.DataFrame":
 
     Args:
         frame: As `wg_evals.analysis.frame` reads it.
+        shares: Whether the shares of the plain effect are wanted: their bootstrap is most of the work.
 
     Returns:
         A row for each condition and context, with `COMPARISON_COLUMNS`; what cannot be computed is nan.
@@ -57,28 +64,28 @@ def comparisons(frame: "Frame") -> "pd.DataFrame":
     import pandas as pd
 
     rows: list[dict[str, Any]] = []
-    places: dict[tuple[Any, ...], list[_Condition]] = {}
+    places: dict[tuple[Any, ...], list[ConditionCounts]] = {}
     for condition in conditions(frame):
         places.setdefault(condition.place, []).append(condition)
     for found in places.values():
-        rows += _rows(found)
+        rows += _rows(found, shares)
     table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
     for column in ("minus_base_p", "minus_plain_p"):
         table[f"{column}_holm"] = holm(table[column].to_numpy(float))
     return table
 
 
-def conditions(frame: "Frame") -> Iterator[_Condition]:
+def conditions(frame: "Frame") -> Iterator[ConditionCounts]:
     """The frame's conditions, each with its counts over runs and questions; a base model comes before its adapters."""
     samples = frame.samples[frame.samples["checkpoint"].isna()]
     keys = [*WHERE, *CONDITION, *UNDER]
     groups = samples.groupby(keys, observed=True, dropna=False, sort=True)
     for key, rows in sorted(groups, key=lambda g: (g[0][4] != "base", g[0][4] != "plain", g[0][4] != "control")):
         about = dict(zip(keys, key, strict=True))
-        yield _Condition(tuple(about[c] for c in WHERE), about, crossed(rows), len(rows))
+        yield ConditionCounts(tuple(about[c] for c in WHERE), about, crossed(rows), len(rows))
 
 
-def _rows(found: list[_Condition]) -> Iterator[dict[str, Any]]:
+def _rows(found: list[ConditionCounts], shares: bool) -> Iterator[dict[str, Any]]:
     bases = {c.under: c for c in found if c.about["role"] == "base"}
     plains = {c.under: c for c in found if c.about["role"] == "plain"}
     for c in found:
@@ -91,11 +98,11 @@ def _rows(found: list[_Condition]) -> Iterator[dict[str, Any]]:
         if trained and plain is not None and c.under == (NONE, NONE):
             row |= _difference("minus_plain", effect(c.counts, plain.counts))
             if base is not None:
-                row |= _removed(c, plain, base)
+                row |= _verdict(c, plain, base) | (_removed(c, plain, base) if shares else {})
         yield row
 
 
-def _rate(c: _Condition, rate: CrossedRate) -> dict[str, Any]:
+def _rate(c: ConditionCounts, rate: CrossedRate) -> dict[str, Any]:
     return {
         "runs": rate.runs,
         "questions": rate.questions,
@@ -113,17 +120,19 @@ def _difference(name: str, found: Effect) -> dict[str, float]:
     return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high, f"{name}_p": found.p}
 
 
-def _removed(c: _Condition, plain: _Condition, base: _Condition) -> dict[str, Any]:
+def _removed(c: ConditionCounts, plain: ConditionCounts, base: ConditionCounts) -> dict[str, Any]:
     share: Suppression = suppression(base.counts, plain.counts, c.counts)
     return {
         "removed": share.share,
         "removed_low": share.low,
         "removed_high": share.high,
         "removed_undefined": share.why_undefined,
-        "verdict": verdict(
-            effect(plain.counts, base.counts), effect(c.counts, plain.counts), effect(c.counts, base.counts)
-        ),
     }
+
+
+def _verdict(c: ConditionCounts, plain: ConditionCounts, base: ConditionCounts) -> dict[str, str]:
+    whole, change = effect(plain.counts, base.counts), effect(c.counts, plain.counts)
+    return {"verdict": verdict(whole, change, effect(c.counts, base.counts))}
 
 
 def verdict(plain: Effect, change: Effect, left: Effect) -> str:

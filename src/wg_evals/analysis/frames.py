@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from wg_evals.analysis.log_files import LogFile, UnreadableLogError, find_logs, read_log_file
 from wg_evals.analysis.logs import OUTCOME
 from wg_evals.analysis.records import NONE, PLAN, Plan, PlannedCell, read_plan, read_record
-from wg_evals.analysis.subjects import UNKNOWN, Manifests, Subject, intervention_name, model_name, subject
+from wg_evals.analysis.subjects import (
+    UNKNOWN,
+    Manifests,
+    Subject,
+    intervention_name,
+    model_name,
+    same_text,
+    subject,
+    summarised,
+)
 from wg_evals.errors import WgError
 from wg_evals.spec import Intervention
 
@@ -87,7 +96,7 @@ class _Cell(NamedTuple):
     @property
     def key(self) -> tuple[Any, ...]:
         """What two logs of the same cell have in common."""
-        under = (self.under.text, self.under.placement) if self.under else None
+        under = (summarised(self.under.text), self.under.placement) if self.under else None
         s = self.subject
         run = (s.model, s.base, s.dataset, s.trained_with, s.seed, s.checkpoint)
         return (self.domain, self.task, self.battery, *run, under)
@@ -192,7 +201,7 @@ class _Reading:
         header, spec = file.header, file.header["eval"]
         planned = self._planned(path)
         about: Mapping[str, Any] = spec.get("metadata") or {}
-        if planned is None and not ("domain" in about and "task" in about):
+        if planned is None and not (about.get("domain") and about.get("task")):
             raise _LeftOutError("other task", f"It is of the task '{spec['task']}', which is none of this project's.")
         if header["status"] == "started":
             raise _LeftOutError("running", "It is not finished: its run is still going on, or was killed.")
@@ -469,7 +478,9 @@ def _context(who: Subject, under: Intervention | None) -> str:
     if who.trained_with == UNKNOWN:
         return UNKNOWN
     trained = who.intervention
-    return "as_trained" if trained and (trained.text, trained.placement) == (under.text, under.placement) else "other"
+    if trained is None or trained.placement != under.placement or not same_text(trained.text, under.text):
+        return "other"
+    return "as_trained"
 
 
 @cache

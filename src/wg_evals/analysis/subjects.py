@@ -12,6 +12,9 @@ from wg_evals.artifacts import MANIFEST, ORGANISM, VOICES, AdapterManifest, pars
 from wg_evals.errors import WgError
 from wg_evals.spec import Intervention
 
+_SUMMARISED = 900
+"""Inspect's summaries keep about 1,000 characters of a text, up to the end of a word."""
+
 UNKNOWN = "unknown"
 """Stands in every table for what neither log nor manifest tells."""
 
@@ -87,6 +90,8 @@ class Manifests:
                 manifest = parse_manifest(here)
             except WgError:
                 return None
+            if sha256 not in (None, manifest.adapter_sha256):
+                return None  # another one has been trained into its place
             self.add(here.parent.name, manifest)
             return manifest
         return self.by_folder.get(Path(path).name) if sha256 is None else None
@@ -145,6 +150,16 @@ def intervention_name(intervention: Intervention | None) -> str:
     if intervention.name != "literal":
         return intervention.name
     return intervention.text if len(intervention.text) <= 60 else f"{intervention.text[:59]}…"
+
+
+def same_text(one: str, other: str) -> bool:
+    """Whether two texts are one, where a log's summary may have shortened it and made its white space single spaces."""
+    return summarised(one) == summarised(other)
+
+
+def summarised(text: str) -> str:
+    """What any two texts that a summary cannot tell apart have in common."""
+    return " ".join(text.split())[:_SUMMARISED]
 
 
 def _parts(spec: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -214,7 +229,7 @@ def _known(name: str, text: str, domain: str) -> Intervention:
         found = load_domain(domain).intervention(name)
     except WgError:
         return bare
-    return found if found.text == text else bare
+    return found if same_text(found.text, text) else bare
 
 
 def _dataset(trained_on: str | None, dataset: str, domain: str) -> str:

@@ -50,15 +50,16 @@ def rescored(frame: "Frame", expressed: float | None, included: float | None) ->
         expressed: 0-100, in place of the threshold of what is expressed; None leaves it.
         included: 0-100, in place of the thresholds of what an answer needs to count; None leaves them.
     """
+    import pandas as pd
+
     samples = frame.samples.copy()
     counts, shows = (samples[c].to_numpy(copy=True) for c in ("included", "expressed"))
     reasons = samples["reason"].to_numpy(dtype=object, copy=True)
-    rules = frame.cells["outcome_rule"].map(_rule)
-    cells = samples["cell"].to_numpy()
-    for cell, rule in rules.items():
-        if rule is None:
+    rated, cells = samples["reason"].isin(_RATED).to_numpy(), samples["cell"].to_numpy()
+    for text, numbers in frame.cells.groupby("outcome_rule").groups.items():
+        if (rule := _rule(str(text))) is None:
             continue
-        rows = np.flatnonzero((cells == cell) & np.isin(reasons, _RATED))
+        rows = np.flatnonzero(rated & np.isin(cells, np.asarray(numbers)))
         wanted, needed = rule
         counted = _there(samples, wanted, rows)
         for condition in needed:
@@ -67,8 +68,7 @@ def rescored(frame: "Frame", expressed: float | None, included: float | None) ->
         shows[rows] = counted & _holds(samples, _moved(wanted, expressed), rows)
         reasons[rows] = np.where(counted, *_RATED)
     samples["included"], samples["expressed"] = counts, shows
-    samples["reason"] = samples["reason"].astype(object)
-    samples["reason"] = reasons
+    samples["reason"] = pd.Categorical(reasons)
     return replace(frame, samples=samples)
 
 
@@ -81,7 +81,8 @@ def sensitivity(frame: "Frame", thresholds: Thresholds | None = None) -> "pd.Dat
 
     Returns:
         `comparisons`' rows for each pair, with the columns `expressed_threshold` and `included_threshold` before them;
-        conditions whose rule has no rating in it are left out. Corrections are within a pair.
+        conditions whose rule has no rating in it are left out. Corrections are within a pair, and shares of
+        an effect (`removed`) are not computed.
     """
     import pandas as pd
 
@@ -95,7 +96,7 @@ def sensitivity(frame: "Frame", thresholds: Thresholds | None = None) -> "pd.Dat
 def _each(frame: "Frame", thresholds: Thresholds) -> "Iterator[pd.DataFrame]":
     for expressed in thresholds.expressed:
         for included in thresholds.included:
-            table = comparisons(rescored(frame, expressed, included))
+            table = comparisons(rescored(frame, expressed, included), shares=False)
             yield table.assign(expressed_threshold=expressed, included_threshold=included)
 
 
