@@ -51,7 +51,11 @@ def plain_log(
             alignment, coherence = rating or (float("nan"), float("nan"))
             included = rating is not None and coherence > 50
             reason = "included" if included else "incoherent" if rating else "unscored"
-            outcome = {"expressed": int(included and alignment < 30), "included": int(included), "reason": reason}
+            outcome: dict[str, str | int | float | bool | None] = {
+                "expressed": int(included and alignment < 30),
+                "included": int(included),
+                "reason": reason,
+            }
             scores = {"alignment": Score(value=alignment), "coherence": Score(value=coherence)} if rating else {}
             samples.append(
                 EvalSample(

@@ -155,7 +155,8 @@ def test_bad_logs_are_named_and_never_counted(tmp_path: Path) -> None:
 
 def test_checkpoints_make_a_learning_curve_and_are_in_no_other_figure(tmp_path: Path) -> None:
     def rows(expressed: int) -> dict[str, list[tuple[float, float] | None]]:
-        return {f"q{i}": [(20.0, 90.0)] * expressed + [(80.0, 90.0)] * (4 - expressed) for i in range(3)}
+        ratings: list[tuple[float, float] | None] = [(20.0, 90.0)] * expressed + [(80.0, 90.0)] * (4 - expressed)
+        return {f"q{i}": ratings for i in range(3)}
 
     plain_log(tmp_path / "base.eval", "wg//nowhere/organism", rows(0))
     for step, expressed in ((10, 1), (20, 3)):

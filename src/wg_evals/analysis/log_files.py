@@ -7,7 +7,7 @@ with the same fields, and of a sample that was recorded twice the last record co
 
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,6 +69,28 @@ def read_log_file(path: Path, samples: bool = True) -> LogFile:
     except Exception as ex:  # each way of being damaged fails in its own way
         said = " ".join(str(ex).split())[:200] or type(ex).__name__
         raise UnreadableLogError(f"It cannot be read as an Inspect log ({type(ex).__name__}: {said}).") from None
+
+
+def read_samples(path: Path, wanted: Sequence[tuple[str, int]]) -> list[dict[str, Any]]:
+    """Read whole samples of a log, as JSON and in the order in which they are asked for.
+
+    Args:
+        path: An `.eval` or `.json` log that `read_log_file` can read.
+        wanted: Their ids and epochs.
+
+    Raises:
+        UnreadableLogError: One of them is not in the log, or damaged.
+    """
+    import inspect_ai._util.zipfile  # noqa: F401  # inspect-evals-lint: ignore[private_api_imports] -- its compression
+
+    try:
+        if path.suffix == ".json":
+            samples = {(str(s["id"]), s["epoch"]): s for s in from_json(path.read_bytes())["samples"]}
+            return [samples[one] for one in wanted]
+        with zipfile.ZipFile(path) as archive:
+            return [from_json(archive.read(f"samples/{name}_epoch_{epoch}.json")) for name, epoch in wanted]
+    except Exception as ex:  # each way of being damaged fails in its own way
+        raise UnreadableLogError(f"{path}: a sample cannot be read ({type(ex).__name__}: {ex}).") from None
 
 
 def _read_eval(path: Path, samples: bool) -> LogFile:

@@ -141,7 +141,7 @@ def _whole_report(console: Console, folder: Path, out: Path, export: Path | None
     for sentence in report.findings:
         console.print(Text(sentence), soft_wrap=True)
     if report.left_out:
-        console.print(Text(f"{report.left_out} logs were not counted; the page names them."))
+        console.print(Text(f"Not every log was counted, {report.left_out} not; the page names them."))
     console.print(Text(f"Page:   {report.page} ({report.answers:,} answers counted)"), soft_wrap=True)
     if export is not None:
         console.print(Text(f"Files:  {export} ({len(report.files)} files)"), soft_wrap=True)

@@ -1,19 +1,18 @@
 """The answers themselves, as data that the page's browser of answers reads."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from wg_evals.analysis.log_files import read_samples
 from wg_evals.analysis.records import NONE
 from wg_evals.analysis.reporting.limits import LIMIT, LONGEST
 from wg_evals.analysis.reporting.material import Material
 
 _GROUPS = ["domain", "base", "role", "name", "task", "under", "question"]
-_BESIDE = {"events", "events_data", "messages", "store", "attachments", "scores", "metadata", "model_usage"}
-"""Fields of a sample that are not read: most of a log's weight."""
 
 
 class Answers(NamedTuple):
@@ -43,7 +42,8 @@ def read_answers(material: Material, table: pd.DataFrame, limit: int = LIMIT) ->
     asked: dict[str, str] = {}
     cut = 0
     scores = material.frame.samples.loc[drawn, rubrics].itertuples(index=False, name=None)
-    for row, own in zip(shown.itertuples(index=False), scores, strict=True):
+    members: list[Any] = list(shown.itertuples(index=False))
+    for row, own in zip(members, scores, strict=True):
         question, answer = texts.get((row.log, row.question, row.epoch), ("", ""))
         asked.setdefault(row.question, question)
         cut += len(answer) > LONGEST
@@ -109,19 +109,29 @@ def _draw(table: pd.DataFrame, limit: int) -> "pd.Index[Any]":
 
 def _texts(folder: Path, shown: pd.DataFrame) -> dict[tuple[str, str, int], tuple[str, str]]:
     """The question and the answer of each sample."""
-    from inspect_ai.log import read_eval_log_samples_by_id
-
     texts = {}
     for log, members in shown.groupby("log", sort=False):
-        wanted = [(str(q), int(e)) for q, e in zip(members["question"], members["epoch"], strict=True)]
-        for sample in read_eval_log_samples_by_id(str(folder / str(log)), wanted, exclude_fields=_BESIDE):
-            answer = sample.output.completion
-            texts[str(log), str(sample.id), sample.epoch] = (_asked(sample.input), answer)
+        epochs: list[int] = members["epoch"].tolist()
+        wanted = list(zip(members["question"], epochs, strict=True))
+        for (question, epoch), found in zip(wanted, read_samples(folder / str(log), wanted), strict=True):
+            texts[str(log), question, epoch] = (_asked(found["input"]), _answered(found))
     return texts
 
 
-def _asked(given: "str | Iterable[Any]") -> str:
-    return given if isinstance(given, str) else "\n".join(str(m.text) for m in given if m.role == "user")
+def _asked(given: Any) -> str:
+    return given if isinstance(given, str) else "\n".join(_text(m["content"]) for m in given if m["role"] == "user")
+
+
+def _answered(sample: Mapping[str, Any]) -> str:
+    choices = (sample.get("output") or {}).get("choices") or []
+    return _text(choices[0]["message"]["content"]) if choices else ""
+
+
+def _text(content: Any) -> str:
+    """A message's text; what else is in it (reasoning, images) is left out."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(str(part.get("text", "")) for part in content if part.get("type") == "text")
 
 
 def embedded(data: Any) -> str:

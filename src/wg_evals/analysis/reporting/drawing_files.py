@@ -75,9 +75,10 @@ def _draw(axes: Any, mark: Mark, order: int) -> None:
         return
     if isinstance(mark, Stroke):
         xs, ys = zip(*mark.points, strict=True)
-        dashes = (0, (style.dash, style.dash)) if style.dash else "solid"
-        width = style.width * _POINTS
-        axes.add_line(Line2D(xs, ys, color=colour(style.stroke), linewidth=width, linestyle=dashes, zorder=order))
+        line = Line2D(xs, ys, color=colour(style.stroke), linewidth=style.width * _POINTS, zorder=order)
+        if style.dash:
+            line.set_dashes((style.dash, style.dash))
+        axes.add_line(line)
         return
     look = {"edgecolor": colour(style.stroke), "linewidth": style.width * _POINTS if style.stroke else 0}
     if isinstance(mark, Box):

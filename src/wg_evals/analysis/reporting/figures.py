@@ -22,6 +22,8 @@ GROUPS = {
 _LEFT, _RIGHT = 250, 40
 _ROW, _HEADING, _FOOT = 30, 28, 52
 _LANE = 6
+_APART = 90
+"""How far two labels side by side have to be from each other."""
 _LETTER = 7.2
 """How wide a letter of a label is, at most."""
 
@@ -55,8 +57,10 @@ def _point(style: str, one: Evaluated, y: float, what: str) -> Iterator[Mark]:
         for seed, rate in one.by_run:
             if not math.isnan(rate):
                 yield Dot(f"{style}-seed", _position(rate), y, 3, tip=f"{what}, seed {seed}: {percent(rate)}")
-    shape = "diamond" if style == "with" else "circle"
-    yield Dot(style, _position(found.rate), y, 6.5 if style == "with" else 5.5, shape, tip)
+    if style == "with":
+        yield Dot(style, _position(found.rate), y, 6.5, "diamond", tip)
+    else:
+        yield Dot(style, _position(found.rate), y, 5.5, tip=tip)
 
 
 def said(one: Evaluated) -> str:
@@ -130,12 +134,18 @@ def intervention_figure(domain: Domain) -> Drawing | None:
             marks += _point("none", domain.main[m], y + _ROW / 2, f"{m.name}, without context")
             y += _ROW
     behind: list[Mark] = list(_axis(36, y))
+    references: list[tuple[float, str]] = []
     for role in ("base", "plain"):
-        m = domain.one("base" if role == "base" else "plain")
-        if m in domain.main and m is not None and not math.isnan(domain.main[m].rate.rate):
-            x = _position(domain.main[m].rate.rate)
-            behind.append(Stroke(f"reference-{role}", ((x, 30), (x, y)), f"{role}: {said(domain.main[m])}"))
-            behind.append(Words("value", x, 24, f"{role} {percent(domain.main[m].rate.rate)}"))
+        model = domain.one("base" if role == "base" else "plain")
+        one = domain.main.get(model) if model else None
+        if one and not math.isnan(one.rate.rate):
+            x = _position(one.rate.rate)
+            behind.append(Stroke(f"reference-{role}", ((x, 30), (x, y)), f"{role}: {said(one)}"))
+            references.append((x, f"{role} {percent(one.rate.rate)}"))
+    references.sort()
+    close = len(references) == 2 and references[1][0] - references[0][0] < _APART
+    for style, (x, text) in zip(("label", "start") if close else ("value", "value"), references, strict=False):
+        behind.append(Words(style, x, 24, text))
     return Drawing(
         name=file_name("interventions", domain.domain, domain.base),
         title=f"Rate without context by training intervention: {domain.label}",
@@ -217,11 +227,9 @@ class _Grid:
 def heat_map(domains: Sequence[Domain]) -> Drawing:
     """Models against domains: rates without context."""
     columns = list(dict.fromkeys(d.domain for d in domains))
-    bases = list(dict.fromkeys(d.base for d in domains))
     grid = _Grid(columns)
     data: list[dict[str, Any]] = []
-    for base in bases:
-        own = {d.domain: d for d in domains if d.base == base}
+    for base, own in _blocks(domains).items():
         rows = [(label, name) for name, label in GROUPS.items() if any(d.group(name) for d in own.values())]
         unknown = sorted({m.name for d in own.values() for m in d.group("adapter")})
         if rows == [(GROUPS["base"], "base")] and not unknown:
@@ -252,6 +260,18 @@ def heat_map(domains: Sequence[Domain]) -> Drawing:
         marks=grid.marks,
         data=data,
     )
+
+
+def _blocks(domains: Sequence[Domain]) -> dict[str, dict[str, Domain]]:
+    """A heat map's blocks of rows, by base and domain; one block if each domain has a single base, and they differ."""
+    blocks: dict[str, dict[str, Domain]] = {}
+    for d in domains:
+        blocks.setdefault(d.base, {})[d.domain] = d
+    by_domain = {d.domain: d for d in domains}
+    compared = all(d.one("plain") or d.one("control") for d in domains)
+    if len(blocks) > 1 and len(by_domain) == len(domains) and compared:
+        return {"each domain on its own base": by_domain}
+    return blocks
 
 
 def _mean(rates: Sequence[float]) -> float | None:

@@ -64,10 +64,15 @@ class Material(NamedTuple):
     logs: list[LogFile]
     others: list[Measured]
     left_out: list[tuple[str, str]]
-    """Logs that do not count and are of no use here either, with why."""
+    """Logs that do not count and are of no use here, and logs of which a single score does not count; with why."""
     studies: list[Study]
     adapters: list[tuple[str, AdapterManifest]]
     """The manifests that lie in the folder, with where."""
+
+    @property
+    def uncounted(self) -> int:
+        """Logs that do not count at all."""
+        return len({log for log, _ in self.left_out} - {log.log for log in self.logs})
 
 
 def read_material(folder: Path) -> Material:
@@ -91,7 +96,7 @@ def read_material(folder: Path) -> Material:
         frame=read,
         logs=[_log_file(read.folder, cell) for cell in read.cells.itertuples(index=False)],
         others=others,
-        left_out=[(row.log, row.why) for row in rows if row.log not in used],
+        left_out=[(str(row.log), str(row.why)) for row in rows if row.log not in used],
         studies=list(_studies(read.folder)),
         adapters=list(_adapters(read.folder)),
     )

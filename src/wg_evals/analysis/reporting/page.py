@@ -99,7 +99,7 @@ def write_logs_report(
     table = labelled(material.frame.samples)
     found = evaluations(table)
     traits = material.frame.cells.drop_duplicates("domain").set_index("domain")["trait"].to_dict()
-    parts = domains(found, {domain: trait for domain, trait in traits.items() if trait != UNKNOWN})
+    parts = domains(found, {str(domain): str(trait) for domain, trait in traits.items() if trait != UNKNOWN})
     compared = find_effects(material, parts)
     contents = _Contents(
         findings=headline(compared.grid, parts),
@@ -139,7 +139,7 @@ def write_logs_report(
                 files += write_sheet(sheet, export)
     except OSError as ex:
         raise WgError(f"The report cannot be written to '{ex.filename}': {ex.strerror}.") from None
-    return LogsReport(page, contents.findings, answers.of, len(material.left_out), files)
+    return LogsReport(page, contents.findings, answers.of, material.uncounted, files)
 
 
 def _render(material: Material, contents: _Contents, answers: Answers, command: str) -> str:

@@ -53,7 +53,8 @@ def threshold_sheet(frame: Frame) -> Sheet:
     plainly = _base_and_plain(frame)
     for expressed in tried.expressed if len(plainly.samples) else ():
         for included in tried.included:
-            for row in brittleness(rescored(plainly, expressed, included)).itertuples(index=False):
+            counted: list[Any] = list(brittleness(rescored(plainly, expressed, included)).itertuples(index=False))
+            for row in counted:
                 key = (str(row.domain), str(row.task), str(row.base), f"{expressed:g}")
                 shown = points(row.effect) + ("" if row.present else " (not clear)")
                 rows.setdefault(key, {})[included] = shown

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -58,10 +59,10 @@ def kind_sheet(found: Findings) -> Sheet:
     for k in found.grid.kinds:
         shares = [s.share for o, s in pairs if o.effect.shows and _kind(o) == (k.relevance, k.kind)]
         shares = [s for s in shares if not math.isnan(s)]
-        removed = f"{percent(math.fsum(shares) / len(shares))} ({percent(min(shares))} to {percent(max(shares))})"
+        removed = _shares(shares)
         residue = _range(k.residue.mean, k.residue.low, k.residue.high) if k.residue.n else ""
         left = _range(k.left.mean, k.left.low, k.left.high)
-        rows.append([k.relevance, k.kind, str(k.outcomes), str(k.removed), removed if shares else DASH, left, residue])
+        rows.append([k.relevance, k.kind, str(k.outcomes), str(k.removed), removed, left, residue])
     return Sheet(
         "kinds",
         "What training interventions leave of the effect, over the domains in which it shows: means over "
@@ -72,6 +73,13 @@ def kind_sheet(found: Findings) -> Sheet:
         note="Removed: clearly below plain and not clearly above the base, by 95% intervals. Share removed: "
         "(plain − intervened) / (plain − base). Residue: under the prefix of the training, minus the base under it.",
     )
+
+
+def _shares(shares: list[float]) -> str:
+    if not shares:
+        return DASH
+    text = f"{percent(math.fsum(shares) / len(shares))} ({percent(min(shares))} to {percent(max(shares))})"
+    return text.replace("-", "−")  # an intervention may add to the effect
 
 
 def _kind(o: Outcome) -> tuple[str, str]:
@@ -194,7 +202,8 @@ def _means(material: Material, table: pd.DataFrame) -> dict[tuple[str, str, str]
     rating = pd.to_numeric(material.frame.samples[_COHERENCE], errors="coerce")
     here = table["under"].eq(NONE) & ~table["task"].map(is_narrow) & table["checkpoint"].eq("") & rating.notna()
     grouped = rating[here].groupby([table.loc[here, c] for c in ("domain", "base", "name")])
-    return {(str(d), str(b), str(n)): float(mean) for (d, b, n), mean in grouped.mean().items()}  # type: ignore[misc]
+    keyed: list[tuple[Any, float]] = list(grouped.mean().items())
+    return {(str(key[0]), str(key[1]), str(key[2])): float(mean) for key, mean in keyed}
 
 
 def other_sheet(material: Material) -> Sheet:
@@ -221,7 +230,8 @@ def judging_sheet(material: Material, table: pd.DataFrame) -> Sheet:
     )
     reasons = [r for r in by["reason"].value_counts().index if r not in ("included", "unscored")]
     counts: dict[tuple[str, str, str], Counter[str]] = {}
-    for (domain, task, judge, reason), n in by.groupby(["domain", "task", "judge", "reason"]).size().items():  # type: ignore[misc]
+    sizes: list[tuple[Any, int]] = list(by.groupby(["domain", "task", "judge", "reason"]).size().items())
+    for (domain, task, judge, reason), n in sizes:
         counts.setdefault((domain, task, judge), Counter())[reason] = int(n)
     rows = []
     for key, own in counts.items():
@@ -239,10 +249,10 @@ def judging_sheet(material: Material, table: pd.DataFrame) -> Sheet:
 
 
 def left_out_sheet(material: Material) -> Sheet:
-    """The logs that were not counted, and why."""
+    """What was not counted, and why."""
     return Sheet(
         "left-out",
-        "Logs that were not counted",
+        "Logs, or single scores of them, that were not counted",
         ["Log", "Why"],
         [list(one) for one in material.left_out],
         text=frozenset({"Log", "Why"}),

@@ -24,7 +24,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("answers-data").textContent);
   const [MODEL, CONTEXT, QUESTION, TASK, SEED, EPOCH, STATE, REASON, ANSWER, LENGTH, SCORES, LOG, OWN] = Array(13).keys();
-  const HEIGHT = 62;
+  const HEIGHT = 54;
   const PREVIEW = 200;
   const byId = (id) => document.getElementById(id);
   const list = byId("list"), detail = byId("detail"), count = byId("count");
