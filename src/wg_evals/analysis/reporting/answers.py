@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from wg_evals.analysis.log_files import read_samples
+from wg_evals.analysis.log_files import UnreadableLogError, read_samples
 from wg_evals.analysis.records import NONE
 from wg_evals.analysis.reporting.limits import LIMIT, LONGEST
 from wg_evals.analysis.reporting.material import Material
 
 _GROUPS = ["domain", "base", "role", "name", "task", "under", "question"]
+
+_UNREADABLE = "(This answer cannot be read from its log.)"
 
 
 class Answers(NamedTuple):
@@ -44,7 +46,7 @@ def read_answers(material: Material, table: pd.DataFrame, limit: int = LIMIT) ->
     scores = material.frame.samples.loc[drawn, rubrics].itertuples(index=False, name=None)
     members: list[Any] = list(shown.itertuples(index=False))
     for row, own in zip(members, scores, strict=True):
-        question, answer = texts.get((row.log, row.question, row.epoch), ("", ""))
+        question, answer = texts.get((row.log, row.question, row.epoch), ("", _UNREADABLE))
         asked.setdefault(row.question, question)
         cut += len(answer) > LONGEST
         rows.append(
@@ -113,7 +115,11 @@ def _texts(folder: Path, shown: pd.DataFrame) -> dict[tuple[str, str, int], tupl
     for log, members in shown.groupby("log", sort=False):
         epochs: list[int] = members["epoch"].tolist()
         wanted = list(zip(members["question"], epochs, strict=True))
-        for (question, epoch), found in zip(wanted, read_samples(folder / str(log), wanted), strict=True):
+        try:
+            samples = read_samples(folder / str(log), wanted)
+        except UnreadableLogError:
+            continue  # its summaries could be read and were counted; the page says of each answer that it is not there
+        for (question, epoch), found in zip(wanted, samples, strict=True):
             texts[str(log), question, epoch] = (_asked(found["input"]), _answered(found))
     return texts
 
