@@ -152,16 +152,30 @@ def read_grid(folder: Path) -> GridTables:
         WgError: No grid in that folder.
     """
     folder = folder.expanduser().resolve()
-    try:
-        about: dict[str, Any] = json.loads((folder / GRID).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        raise WgError(f"'{folder}' is no folder of a study of several domains: it has no readable {GRID}.") from None
+    about = _about(folder)
     begun = {d: folder / sub for d, sub in about["studies"].items() if (folder / sub / "plan.json").is_file()}
     studies = {domain: make_tables(read_study(place)) for domain, place in begun.items()}
     effects = [e for domain, tables in studies.items() for e in _effects(domain, tables)]
     outcomes = [o for e in effects for o in _outcomes(e, studies[e.domain])]
     compared = [_comparison(e, studies[e.domain]) for e in effects]
     return GridTables(about["name"], folder, studies, effects, compared, outcomes, list(summarise_kinds(outcomes)))
+
+
+def read_grid_name(folder: Path) -> str:
+    """A grid's name.
+
+    Raises:
+        WgError: No grid in that folder.
+    """
+    return str(_about(folder)["name"])
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads((folder / GRID).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        raise WgError(f"'{folder}' is no folder of a study of several domains: it has no readable {GRID}.") from None
+    return about
 
 
 def _effects(domain: str, tables: Tables) -> Iterator[Effect]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from wg_evals import __version__
+from wg_evals.analysis.grid import GRID, read_grid_name
 from wg_evals.analysis.report import template, write_page
 from wg_evals.analysis.reporting import sheets
 from wg_evals.analysis.reporting.answers import Answers, embedded, read_answers
@@ -145,11 +146,11 @@ def write_logs_report(
 def _render(material: Material, contents: _Contents, answers: Answers, command: str) -> str:
     script = (_TEMPLATES / "logs_report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    names = [s.plan.name for s in material.studies]
     page = template("logs_report.html.j2")
     page.globals["drawn"] = lambda drawing: Markup(svg(drawing))
     return page.render(
-        name=names[0] if len(names) == 1 else material.folder.name,
+        name=_name(material),
+        commands=list(dict.fromkeys(s.run.command for s in material.studies if s.run)),
         contents=contents,
         tables=contents.tables,
         material=material,
@@ -174,6 +175,14 @@ def _render(material: Material, contents: _Contents, answers: Answers, command: 
         organism=any(s.domain.base.split("-")[0] == "organism" for s in contents.sections),
         version=__version__,
     )
+
+
+def _name(material: Material) -> str:
+    """Of the study, or of the folder if there is none or several."""
+    if (material.folder / GRID).is_file():
+        return read_grid_name(material.folder)
+    names = [s.plan.name for s in material.studies]
+    return names[0] if len(names) == 1 else material.folder.name
 
 
 def logs_digest(material: Material) -> str:
