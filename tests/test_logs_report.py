@@ -155,8 +155,7 @@ def test_bad_logs_are_named_and_never_counted(tmp_path: Path) -> None:
 
 def test_checkpoints_make_a_learning_curve_and_are_in_no_other_figure(tmp_path: Path) -> None:
     def rows(expressed: int) -> dict[str, list[tuple[float, float] | None]]:
-        ratings: list[tuple[float, float] | None] = [(20.0, 90.0)] * expressed + [(80.0, 90.0)] * (4 - expressed)
-        return {f"q{i}": ratings for i in range(3)}
+        return {f"q{i}": [(20.0, 90.0) if n < expressed else (80.0, 90.0) for n in range(4)] for i in range(3)}
 
     plain_log(tmp_path / "base.eval", "wg//nowhere/organism", rows(0))
     for step, expressed in ((10, 1), (20, 3)):
