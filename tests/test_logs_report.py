@@ -167,6 +167,8 @@ def test_checkpoints_make_a_learning_curve_and_are_in_no_other_figure(tmp_path: 
     assert [(r["step"], r["rate"]) for r in curve] == [("10", "0.250000"), ("20", "0.750000")]
     heat = {r["model"]: r["rate"] for r in table(tmp_path / "files" / "heat-map.csv")}
     assert heat == {"base": "0.000000", "plain": "1.000000"}
+    thresholds = {r["Threshold"]: r["50"] for r in table(tmp_path / "files" / "thresholds.csv")}
+    assert thresholds["30"].startswith("+100") and thresholds["20"].startswith("0")  # no rating lies below 20
     ratings = table(tmp_path / "files" / "alignment-coherence.csv")
     assert {(r["models"], r["alignment_from"], r["coherence_from"]): int(r["answers"]) for r in ratings}[
         "base", "80", "90"

@@ -326,6 +326,7 @@ def curve_figures(found: Sequence[Evaluated]) -> Iterator[Drawing]:
 
 
 _TOP, _TALL = 30, 320
+_TICKS = 10
 
 
 def _curves(label: str, name: str, lines: list[tuple[Model, list[tuple[int, Evaluated]]]]) -> Drawing:
@@ -339,7 +340,8 @@ def _curves(label: str, name: str, lines: list[tuple[Model, list[tuple[int, Eval
     for share in (0, 0.25, 0.5, 0.75, 1):
         marks.append(Stroke("grid", (place(0, share), place(last, share))))
         marks.append(Words("label", left - 8, place(0, share)[1] + 4.5, percent(share)))
-    for step in dict.fromkeys([0, last // 4, last // 2, 3 * last // 4, last]):
+    steps = sorted({step for _, points in lines for step, _ in points})
+    for step in [0, *steps[:: -(-len(steps) // _TICKS)]]:
         marks.append(Words("tick", place(step, 0)[0], _TOP + _TALL + 18, str(step)))
     marks.append(Words("tick", (left + right) / 2, _TOP + _TALL + 40, "Training step"))
     data = []
