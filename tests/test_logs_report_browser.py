@@ -229,10 +229,12 @@ def test_twenty_thousand_answers_are_filtered_and_scrolled_without_a_wait(
     expect(page.locator("#count")).to_have_text(re.compile("^1 of 20,000 "), timeout=3_000)
     page.locator("#f-search").fill("")
     expect(page.locator("#count")).to_have_text(re.compile("^20,000 "), timeout=3_000)
-    scrolled = """() => { const l = document.getElementById('list'), start = performance.now();
-      for (let i = 1; i <= 50; i++) { l.scrollTop = i * 20000; l.dispatchEvent(new Event('scroll')); }
-      return performance.now() - start; }"""
-    assert page.evaluate(scrolled) < 1_000
+    # the median: a busy machine takes a slice out of some, and a list that is not virtual is slow in all
+    scrolled = """() => { const l = document.getElementById('list'), times = [];
+      for (let i = 1; i <= 50; i++) { const start = performance.now(); l.scrollTop = i * 20000;
+        l.dispatchEvent(new Event('scroll')); times.push(performance.now() - start); }
+      return times.sort((a, b) => a - b)[25]; }"""
+    assert page.evaluate(scrolled) < 50
     last = page.locator("#list .row:visible").last.get_attribute("aria-posinset")
     assert last and int(last) > 15_000
     assert trouble == []
