@@ -1,0 +1,264 @@
+"""Draw the answers that people are to rate: blind, stratified, the same ones for the same seed."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from inspect_ai.log import EvalSample
+
+from wg_evals.annotate.key import VERDICTS, CellCount, Key, KeyItem, Verdict, digest
+from wg_evals.catalogue import load_domain, load_rubric
+from wg_evals.errors import UnknownNameError, WgError
+from wg_evals.judging.agreement import verdicts
+from wg_evals.spec import Probe, Rubric
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NOT_PUT_BEFORE_A_JUDGE = ("unscored", "token_limit", "content_filter")
+_CONDITION = ("base", "dataset", "train_intervention", "checkpoint", "eval_intervention")
+_UNSAID = ("", "none", "None", "nan", "<NA>")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PageItem:
+    """All that the page knows of an answer."""
+
+    id: str
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A sample: what the annotators see, and the key to it."""
+
+    items: list[PageItem]
+    key: Key
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    log: str
+    question: str
+    epoch: int
+    condition: str
+    seed: int | None
+    verdict: Verdict
+
+
+def draw(
+    logs: Path,
+    size: int,
+    seed: int,
+    domain: str | None = None,
+    task: str | None = None,
+    rubrics: Sequence[str] = (),
+) -> Drawn:
+    """Draw a sample of a folder's judged answers.
+
+    The size is divided equally among the judge's verdicts (expressed, not expressed, excluded), because its errors
+    can be measured only where it gave each of them often enough; a verdict with fewer answers gives all, and its
+    share goes to the others. Within a verdict every answer has the same chance: the answers are ordered by question,
+    within it by condition in an order drawn for that question, and every k-th is taken from a random start
+    (systematic sampling; Cochran 1977, Sampling Techniques, chapter 8). So each question, and each condition within
+    it, gets its share of the sample up to one answer. Answers that no judge saw (cut off, stopped by a filter) and
+    that it gave no verdict on are not drawn from.
+
+    Args:
+        logs: The folder of logs, a study's or any other.
+        size: How many answers.
+        seed: The same seed draws the same answers from the same logs.
+        domain: Needed where the logs are of several.
+        task: Needed where the logs are of several.
+        rubrics: Rubrics of the probe to be rated besides those that its outcome rule rests on.
+
+    Raises:
+        WgError: Nothing to draw from, several domains or tasks, or a task whose questions are published ones.
+    """
+    from wg_evals.analysis import frame
+
+    samples = frame(logs).samples
+    if samples.empty:
+        raise WgError(f"There are no answers in '{logs}' that can be counted.")
+    chosen = _only(_only(samples, "domain", domain, logs), "task", task, logs)
+    candidates, left_out = _candidates(chosen, logs)
+    by_verdict = {v: [c for c in candidates if c.verdict == v] for v in VERDICTS}
+    sizes = allocate({v: len(found) for v, found in by_verdict.items()}, size)
+    if not any(sizes.values()):
+        raise WgError(f"No answer in '{logs}' has a verdict of a judge: there is nothing to compare people with.")
+    picked = [c for v, found in by_verdict.items() for c in systematic(_in_order(found, seed), sizes[v], seed, v)]
+    read = [_read_answer(logs, c) for c in picked]
+    used, probe = _probe(read[0], str(chosen["domain"].iloc[0]), str(chosen["task"].iloc[0]))
+    questions = _rubrics(probe, rubrics, used)
+    items, keyed = [], []
+    for candidate, answer in zip(picked, read, strict=True):
+        name = _hashed(seed, "item", candidate.log, candidate.question, candidate.epoch)[:12]
+        items.append(PageItem(name, _asked(answer), answer.output.completion))
+        said = verdicts(answer)
+        keyed.append(
+            KeyItem(
+                id=name,
+                log=candidate.log,
+                question=candidate.question,
+                epoch=candidate.epoch,
+                condition=candidate.condition,
+                verdict=candidate.verdict,
+                scores={r.name: said[r.name] for r in questions if r.name in said},
+            )
+        )
+    items.sort(key=lambda item: item.id)  # the ids are random: the order says nothing
+    shown = [[r.model_dump(mode="json") for r in questions], [[i.id, i.question, i.answer] for i in items]]
+    key = Key(
+        sample=digest(shown),
+        seed=seed,
+        domain=str(chosen["domain"].iloc[0]),
+        task=str(chosen["task"].iloc[0]),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        rubrics=questions,
+        outcome=probe.outcome,
+        items=sorted(keyed, key=lambda item: item.id),
+        cells=_cells(candidates),
+        left_out=dict(left_out),
+    )
+    return Drawn(items, key.sealed())
+
+
+def allocate(sizes: Mapping[Verdict, int], total: int) -> dict[Verdict, int]:
+    """Divide a sample equally among groups; a group that is smaller than its share gives all it has.
+
+    Args:
+        sizes: How many there are in each group.
+        total: How many are wanted.
+    """
+    given: dict[Verdict, int] = {}
+    for left, verdict in zip(range(len(sizes), 0, -1), sorted(sizes, key=lambda v: sizes[v]), strict=True):
+        given[verdict] = min(sizes[verdict], (total - sum(given.values())) // left)
+    return {v: given[v] for v in sizes}
+
+
+def systematic(ordered: Sequence[T], count: int, seed: int, what: str) -> list[T]:
+    """Every k-th of a sequence from a random start, with k = len / count: each has the same chance, count / len."""
+    if not count:
+        return []
+    step = len(ordered) / count
+    start = _chance(seed, "start", what)
+    return [ordered[min(math.floor((start + i) * step), len(ordered) - 1)] for i in range(count)]
+
+
+def _in_order(candidates: list[_Candidate], seed: int) -> list[_Candidate]:
+    def place(c: _Candidate) -> tuple[str, str, str]:
+        by_condition = _hashed(seed, "condition", c.question, c.condition)
+        return c.question, by_condition, _hashed(seed, "answer", c.log, c.question, c.epoch)
+
+    return sorted(candidates, key=place)
+
+
+def _hashed(seed: int, *parts: object) -> str:
+    return hashlib.sha256("\0".join(map(str, (seed, *parts))).encode()).hexdigest()
+
+
+def _chance(seed: int, *parts: object) -> float:
+    return int(_hashed(seed, *parts)[:13], 16) / 16**13
+
+
+def _only(samples: "pd.DataFrame", column: str, wanted: str | None, logs: Path) -> "pd.DataFrame":
+    counts = {str(k): int(v) for k, v in samples[column].value_counts().items()}
+    if wanted is None and len(counts) > 1:
+        listed = ", ".join(f"{name} ({n} answers)" for name, n in counts.items())
+        raise WgError(
+            f"'{logs}' has answers of several: {listed}. People rate those of one at a time: choose it with --{column}."
+        )
+    if wanted is not None and wanted not in counts:
+        raise UnknownNameError(column, wanted, counts, f"(In '{logs}'.)")
+    return samples[samples[column].astype(str) == wanted] if wanted is not None else samples
+
+
+def _candidates(samples: "pd.DataFrame", logs: Path) -> tuple[list[_Candidate], Counter[str]]:
+    found: list[_Candidate] = []
+    left_out: Counter[str] = Counter()
+    rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in samples.to_dict("records")]
+    for row in rows:
+        reason = str(row["reason"])
+        if reason in _NOT_PUT_BEFORE_A_JUDGE:
+            left_out[reason] += 1
+            continue
+        verdict: Verdict = "excluded" if not row["included"] else "expressed" if row["expressed"] else "not expressed"
+        log = Path(str(row["log"]))
+        found.append(
+            _Candidate(
+                log=str(log.relative_to(logs) if log.is_relative_to(logs) else log),
+                question=str(row["question"]),
+                epoch=int(row["epoch"]),
+                condition=_condition(row),
+                seed=None if str(row["seed"]) in _UNSAID else int(row["seed"]),
+                verdict=verdict,
+            )
+        )
+    return found, left_out
+
+
+def _condition(row: Mapping[str, Any]) -> str:
+    """What was done to a model, seeds aside, in words: `organism, train, first-name, under first-name`."""
+    said = {c: str(row[c]) for c in _CONDITION if str(row[c]) not in _UNSAID}
+    if "base" not in said:
+        said = {"base": str(row["model"]), **said}
+    if "eval_intervention" in said:
+        said["eval_intervention"] = f"under {said['eval_intervention']}"
+    return ", ".join(said.values())
+
+
+def _cells(candidates: Sequence[_Candidate]) -> list[CellCount]:
+    counts: dict[tuple[str, str, int | None], Counter[Verdict]] = {}
+    for c in candidates:
+        counts.setdefault((c.condition, c.question, c.seed), Counter())[c.verdict] += 1
+    return [CellCount(condition=c, question=q, seed=s, verdicts=dict(n)) for (c, q, s), n in counts.items()]
+
+
+def _read_answer(logs: Path, candidate: _Candidate) -> EvalSample:
+    from inspect_ai.log import read_eval_log_sample
+
+    path = logs / candidate.log
+    try:
+        return read_eval_log_sample(
+            str(path),
+            id=candidate.question,
+            epoch=candidate.epoch,
+            resolve_attachments="core",
+            exclude_fields={"events", "store"},
+        )
+    except Exception as ex:  # each format fails in its own reader's way
+        raise WgError(f"The answer {candidate.question}, epoch {candidate.epoch} of '{path}' is gone: {ex}.") from ex
+
+
+def _probe(answer: EvalSample, domain: str, task: str) -> tuple[Path, Probe]:
+    about = answer.metadata
+    if "source" in about:
+        raise WgError(
+            "These answers are to published questions, and the page can show the rubrics of this project's catalogue only. "
+            "Draw from logs of the project's own questions."
+        )
+    loaded = load_domain(str(about.get("domain_path") or domain))
+    return loaded.folder, loaded.probe(task)
+
+
+def _rubrics(probe: Probe, more: Sequence[str], folder: Path) -> list[Rubric]:
+    for name in more:
+        if name not in probe.rubrics:
+            raise UnknownNameError("rubric", name, probe.rubrics, "(Of this task.)")
+    conditions = [probe.outcome.expressed, *probe.outcome.include]
+    return [load_rubric(name, folder) for name in dict.fromkeys([*(c.rubric for c in conditions), *more])]
+
+
+def _asked(answer: EvalSample) -> str:
+    """The question as it was before any intervention was put in: what the judge sees too."""
+    if isinstance(answer.input, str):
+        return answer.input
+    return "\n\n".join(m.text for m in answer.input if m.role == "user")
