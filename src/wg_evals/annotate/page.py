@@ -9,6 +9,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from wg_evals.annotate.ratings import RESERVED
 from wg_evals.annotate.sample import Drawn
 from wg_evals.spec import Rubric
 
@@ -33,6 +34,7 @@ def _page_data(drawn: Drawn) -> dict[str, object]:
     return {
         "sample": drawn.key.sample,
         "rubrics": [_shown(r) for r in drawn.key.rubrics],
+        "reserved": list(RESERVED),
         "items": [{"id": i.id, "question": i.question, "answer": i.answer} for i in drawn.items],
     }
 

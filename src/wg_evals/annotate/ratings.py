@@ -13,6 +13,11 @@ from wg_evals.judging.agreement import Value
 from wg_evals.spec import JudgedOutcome, Rubric
 
 
+JUDGE, PEOPLE = "judge", "people"
+RESERVED = (JUDGE, PEOPLE)
+"""Names that tables give to others than an annotator; the page refuses them too."""
+
+
 class SavedRatings(BaseModel):
     """What the page saves."""
 
@@ -61,7 +66,7 @@ def read_ratings(paths: Sequence[Path], key: Key, partial: bool = False) -> list
             raise WgError(
                 f"'{files[same]}' and '{path}' are both of the annotator '{annotator.name}'. Give one file for each: "
                 "the later one, if one person saved twice; if they are two people, one of them takes another name "
-                "(\"annotator\" in the file)."
+                '("annotator" in the file).'
             )
         files[same] = path
         found[same] = annotator
@@ -94,6 +99,8 @@ def _annotator(path: Path, key: Key, partial: bool) -> Annotator:
     name = " ".join(saved.annotator.split())
     if not name:
         raise WgError(f"'{path}' names no annotator: put a name into its \"annotator\".")
+    if name.casefold() in RESERVED:
+        raise WgError(f"'{path}' is of an annotator '{name}', who would be taken for another: change \"annotator\".")
     items = {item.id for item in key.items}
     for what in (saved.ratings, saved.skipped):
         if unknown := sorted(set(what) - items):

@@ -71,7 +71,7 @@ def agree(score: str, pairs: Sequence[tuple[Value | None, Value | None]]) -> Agr
     numbers = [(x, y) for x, y in both if isinstance(x, float) and isinstance(y, float)]
     rated = any(isinstance(v, float) for pair in both for v in pair)
     kind = "outcome" if score == OUTCOME else "rating" if rated else "label"
-    same = sum(_word(x) == _word(y) for x, y in both)
+    same = sum(word(x) == word(y) for x, y in both)
     return Agreement(
         score=score,
         kind=kind,
@@ -134,7 +134,8 @@ def _spearman(pairs: Sequence[tuple[float, float]]) -> float:
     return float(spearmanr([x for x, _ in pairs], [y for _, y in pairs]).statistic)
 
 
-def _word(value: Value) -> str:
+def word(value: Value) -> str:
+    """A verdict as it is compared: a label as it is, a rating as a whole number."""
     return str(round(value)) if isinstance(value, float) else value
 
 

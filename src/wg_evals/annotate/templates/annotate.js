@@ -3,7 +3,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const LONG = 20000; // characters of an answer that are shown at once
-  const RESERVED = new Set(["s", "i", "e"]);
+  const RESERVED = new Set(["s", "i", "e"]); // keys that do something else
   const STORE = `wg-evals/annotate/${data.sample}/`;
   const byId = (id) => document.getElementById(id);
   const items = new Map(data.items.map((item) => [item.id, item]));
@@ -13,7 +13,7 @@
   let active = 0; // the scale that keys speak to
   let scales = [];
   let whole = false; // whether a very long answer is shown whole
-  let wording = true; // whether the scales' wording is shown
+  let wording = null; // whether the scales' wording is shown; not said: until the first answer is done
 
   // ---- what is kept
 
@@ -61,6 +61,7 @@
   const isDone = (id) => isRated(id) || id in state.skipped;
   const countDone = () => order.filter(isDone).length;
   const current = () => order[state.at];
+  const isWordingShown = () => wording ?? countDone() === 0;
 
   // ---- what is shown
 
@@ -107,6 +108,10 @@
   function begin(name) {
     const annotator = name.trim().replace(/\s+/g, " ");
     if (!annotator) return;
+    if (data.reserved.includes(annotator.toLowerCase())) {
+      byId("refused").textContent = `'${annotator}' stands for someone else in the results: take another name.`;
+      return;
+    }
     state = storage.read(annotator) || { annotator, started: new Date().toISOString(), ratings: {}, skipped: {}, at: 0 };
     order = shuffled(annotator);
     const open = order.findIndex((id) => !isDone(id));
@@ -187,8 +192,8 @@
     const tick = make("span", "tick", "");
     heading.append(tick);
     const details = make("details");
-    details.open = wording;
-    details.append(make("summary", "", "What the judge is told, word for word (I)"), make("div", "wording", rubric.wording));
+    details.open = isWordingShown();
+    details.append(make("summary", "", "The full wording (I)"), make("div", "wording", rubric.wording));
     node.append(heading);
     node.addEventListener("click", () => activate(index, false));
     return { rubric, node, tick, details };
@@ -381,7 +386,7 @@
   }
 
   function toggleWording() {
-    wording = !wording;
+    wording = !isWordingShown();
     for (const scale of scales) scale.details.open = wording;
   }
 
