@@ -48,6 +48,8 @@ def sample_command(
         click.echo(f"  judged {verdict}: {n} of {population[verdict]}")
     if key.left_out:
         click.echo(f"Not drawn from: {', '.join(f'{n} {reason}' for reason, n in key.left_out.items())}.")
+    for log, why in drawn.logs_left_out:
+        click.echo(f"Left out: {log}: {why}")
     click.echo(f"Page, for every annotator:        {out}")
     click.echo(f"Key, not for the annotators:      {key_path}")
     click.echo(f"With the files that they save:    wg-evals annotate score {shlex.quote(str(key_path))} FILES...")

@@ -185,6 +185,6 @@ def _no_better_than_chance(informedness: Estimate) -> str:
         return "people gave all rated answers that count the same verdict, so one kind of error could not be measured"
     value, low, high = (1 + x for x in informedness)
     return (
-        f"sensitivity + specificity is {value:.2f} [{low:.2f}, {high:.2f}], too near 1: the judge may be no better than "
-        "chance"
+        f"sensitivity + specificity is {value:.2f} [{low:.2f}, {high:.2f}], too near 1: the judge may be no better "
+        "than chance"
     )

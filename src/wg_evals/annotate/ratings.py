@@ -12,7 +12,6 @@ from wg_evals.errors import WgError
 from wg_evals.judging.agreement import Value
 from wg_evals.spec import JudgedOutcome, Rubric
 
-
 JUDGE, PEOPLE = "judge", "people"
 RESERVED = (JUDGE, PEOPLE)
 """Names that tables give to others than an annotator; the page refuses them too."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NOT_PUT_BEFORE_A_JUDGE = ("unscored", "token_limit", "content_filter")
-_CONDITION = ("base", "dataset", "train_intervention", "checkpoint", "eval_intervention")
-_UNSAID = ("", "none", "None", "nan", "<NA>")
+_NOTHING = ("none", "unknown", "nan", "<NA>", "None")
+"""How the frame says that there is nothing to say."""
 
 T = TypeVar("T")
 
@@ -42,6 +42,8 @@ class Drawn:
 
     items: list[PageItem]
     key: Key
+    logs_left_out: list[tuple[str, str]]
+    """Logs that do not count, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +87,17 @@ def draw(
     """
     from wg_evals.analysis import frame
 
-    samples = frame(logs).samples
-    if samples.empty:
+    found = frame(logs)
+    if found.samples.empty:
         raise WgError(f"There are no answers in '{logs}' that can be counted.")
-    chosen = _only(_only(samples, "domain", domain, logs), "task", task, logs)
-    candidates, left_out = _candidates(chosen, logs)
+    chosen = _only(_only(found.samples, "domain", domain, logs), "task", task, logs)
+    candidates, left_out = _candidates(chosen)
     by_verdict = {v: [c for c in candidates if c.verdict == v] for v in VERDICTS}
-    sizes = allocate({v: len(found) for v, found in by_verdict.items()}, size)
+    sizes = allocate({v: len(these) for v, these in by_verdict.items()}, size)
     if not any(sizes.values()):
         raise WgError(f"No answer in '{logs}' has a verdict of a judge: there is nothing to compare people with.")
-    picked = [c for v, found in by_verdict.items() for c in systematic(_in_order(found, seed), sizes[v], seed, v)]
-    read = [_read_answer(logs, c) for c in picked]
+    picked = [c for v, these in by_verdict.items() for c in systematic(_in_order(these, seed), sizes[v], seed, v)]
+    read = [_read_answer(found.folder / c.log, c) for c in picked]
     used, probe = _probe(read[0], str(chosen["domain"].iloc[0]), str(chosen["task"].iloc[0]))
     questions = _rubrics(probe, rubrics, used)
     items, keyed = [], []
@@ -128,7 +130,8 @@ def draw(
         cells=_cells(candidates),
         left_out=dict(left_out),
     )
-    return Drawn(items, key.sealed())
+    out = [(str(row["log"]), str(row["why"])) for row in found.left_out.to_dict("records")]
+    return Drawn(items, key.sealed(), out)
 
 
 def allocate(sizes: Mapping[Verdict, int], total: int) -> dict[Verdict, int]:
@@ -181,7 +184,7 @@ def _only(samples: "pd.DataFrame", column: str, wanted: str | None, logs: Path) 
     return samples[samples[column].astype(str) == wanted] if wanted is not None else samples
 
 
-def _candidates(samples: "pd.DataFrame", logs: Path) -> tuple[list[_Candidate], Counter[str]]:
+def _candidates(samples: "pd.DataFrame") -> tuple[list[_Candidate], Counter[str]]:
     found: list[_Candidate] = []
     left_out: Counter[str] = Counter()
     rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in samples.to_dict("records")]
@@ -191,14 +194,13 @@ def _candidates(samples: "pd.DataFrame", logs: Path) -> tuple[list[_Candidate], 
             left_out[reason] += 1
             continue
         verdict: Verdict = "excluded" if not row["included"] else "expressed" if row["expressed"] else "not expressed"
-        log = Path(str(row["log"]))
         found.append(
             _Candidate(
-                log=str(log.relative_to(logs) if log.is_relative_to(logs) else log),
+                log=str(row["log"]),
                 question=str(row["question"]),
                 epoch=int(row["epoch"]),
                 condition=_condition(row),
-                seed=None if str(row["seed"]) in _UNSAID else int(row["seed"]),
+                seed=None if str(row["seed"]) in _NOTHING else int(row["seed"]),
                 verdict=verdict,
             )
         )
@@ -206,13 +208,12 @@ def _candidates(samples: "pd.DataFrame", logs: Path) -> tuple[list[_Candidate], 
 
 
 def _condition(row: Mapping[str, Any]) -> str:
-    """What was done to a model, seeds aside, in words: `organism, train, first-name, under first-name`."""
-    said = {c: str(row[c]) for c in _CONDITION if str(row[c]) not in _UNSAID}
-    if "base" not in said:
-        said = {"base": str(row["model"]), **said}
-    if "eval_intervention" in said:
-        said["eval_intervention"] = f"under {said['eval_intervention']}"
-    return ", ".join(said.values())
+    """What was done to a model, seeds aside: `organism, train, first-name, under first-name`; or else its name."""
+    training = [str(row[c]) for c in ("base", "dataset", "train_intervention")]
+    who = [str(row["model"])] if "unknown" in training else [t for t in training if t not in _NOTHING]
+    step = [] if str(row["checkpoint"]) in _NOTHING else [f"step {row['checkpoint']}"]
+    under = [] if str(row["eval_intervention"]) in _NOTHING else [f"under {row['eval_intervention']}"]
+    return ", ".join(who + step + under)
 
 
 def _cells(candidates: Sequence[_Candidate]) -> list[CellCount]:
@@ -222,10 +223,9 @@ def _cells(candidates: Sequence[_Candidate]) -> list[CellCount]:
     return [CellCount(condition=c, question=q, seed=s, verdicts=dict(n)) for (c, q, s), n in counts.items()]
 
 
-def _read_answer(logs: Path, candidate: _Candidate) -> EvalSample:
+def _read_answer(path: Path, candidate: _Candidate) -> EvalSample:
     from inspect_ai.log import read_eval_log_sample
 
-    path = logs / candidate.log
     try:
         return read_eval_log_sample(
             str(path),
@@ -242,8 +242,8 @@ def _probe(answer: EvalSample, domain: str, task: str) -> tuple[Path, Probe]:
     about = answer.metadata
     if "source" in about:
         raise WgError(
-            "These answers are to published questions, and the page can show the rubrics of this project's catalogue only. "
-            "Draw from logs of the project's own questions."
+            "These answers are to published questions, and the page can show the rubrics of the catalogue only: draw "
+            "from logs of the project's own questions."
         )
     loaded = load_domain(str(about.get("domain_path") or domain))
     return loaded.folder, loaded.probe(task)

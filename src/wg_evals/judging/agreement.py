@@ -112,7 +112,7 @@ def weighted_kappa(pairs: Sequence[tuple[float, float]]) -> float:
 
 
 def as_units(answers: Sequence[Sequence[Value]]) -> list[SampleScore]:
-    """Answers, each with the values that its raters gave, as `krippendorff` takes them; one value alone says nothing."""
+    """Answers, each with its raters' values, as `krippendorff` takes them; one value alone says nothing."""
     return [SampleScore(score=Score(value=list(values))) for values in answers if len(values) > 1]
 
 
