@@ -4,14 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wg_evals.analysis.logs import Counts
-from wg_evals.analysis.over_seeds import seeded_rate
 from wg_evals.annotate.key import VERDICTS, CellCount, Verdict
-from wg_evals.statistics import NAN, Rate
+from wg_evals.statistics import NAN
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from wg_evals.analysis.intervals import CrossedRate
 
     Shares = Mapping[Verdict, NDArray[np.float64]]
 
@@ -37,7 +37,7 @@ class CorrectedRate(NamedTuple):
     """A condition's expression rate, as judged and as corrected."""
 
     condition: str
-    judged: Rate
+    judged: "CrossedRate"
     corrected: Estimate
 
 
@@ -79,8 +79,8 @@ def correct(confusion: Confusion, cells: Sequence[CellCount], seed: int = 1) -> 
 
     *Intervals.* 95% of 20,000 draws of all that was measured. Each P(.|v) is drawn from its Dirichlet posterior under
     Jeffreys' prior (1/2 for each verdict), so that a sample without an error is not taken for a judge without one, as
-    a bootstrap of it would be; p is drawn from a split normal distribution with the bounds of `seeded_rate`, so
-    that with a perfect judge the corrected interval is the judged one, clustered by question and seed. (The interval
+    a bootstrap of it would be; p is drawn from a split normal distribution with the bounds of `rate_interval`, so
+    that with a perfect judge the corrected interval is the judged one, for other questions and seeds. (The interval
     of Lang and Reiczigel 2014, Preventive Veterinary Medicine 113, 13-22, is for sensitivity and specificity that were
     measured on samples drawn by the truth, and for answers that are independent: neither is so here.)
 
@@ -170,14 +170,21 @@ def _estimate(value: Any, draws: Any) -> Estimate:
     return Estimate(value, min(low, value), max(high, value))
 
 
-def _judged(cells: Sequence[CellCount], condition: str) -> Rate:
-    seeds: dict[int | None, dict[str, Counts]] = {}
-    for cell in cells:
-        if cell.condition == condition:
-            expressed, others = cell.verdicts.get("expressed", 0), cell.verdicts.get("not expressed", 0)
-            counts = Counts(sum(cell.verdicts.values()), expressed + others, expressed)
-            seeds.setdefault(cell.seed, {})[cell.question] = counts
-    return seeded_rate(list(seeds.values()))
+def _judged(cells: Sequence[CellCount], condition: str) -> "CrossedRate":
+    import numpy as np
+
+    from wg_evals.analysis.crossed import Crossed
+    from wg_evals.analysis.intervals import rate_interval
+
+    own = [c for c in cells if c.condition == condition]
+    questions = sorted({c.question for c in own})
+    expressed = np.zeros((1 + max(c.run for c in own), len(questions)), dtype=np.int64)
+    others = np.zeros_like(expressed)
+    for cell in own:
+        place = cell.run, questions.index(cell.question)
+        expressed[place] += cell.verdicts.get("expressed", 0)
+        others[place] += cell.verdicts.get("not expressed", 0)
+    return rate_interval(Crossed(expressed, expressed + others, tuple(questions)))
 
 
 def _no_better_than_chance(informedness: Estimate) -> str:

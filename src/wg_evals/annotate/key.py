@@ -38,11 +38,12 @@ class KeyItem(_Part):
 
 
 class CellCount(_Part):
-    """How many answers there were to draw from, in one condition, to one question, from one training seed."""
+    """How many answers there were to draw from, in one condition, to one question, from one model."""
 
     condition: str
     question: str
-    seed: int | None
+    run: int
+    """Which of the condition's models: one for each training seed."""
     verdicts: dict[Verdict, int]
 
 

@@ -52,7 +52,8 @@ class _Candidate:
     question: str
     epoch: int
     condition: str
-    seed: int | None
+    model: tuple[str, str]
+    """With its training seed."""
     verdict: Verdict
 
 
@@ -98,6 +99,11 @@ def draw(
         raise WgError(f"No answer in '{logs}' has a verdict of a judge: there is nothing to compare people with.")
     picked = [c for v, these in by_verdict.items() for c in systematic(_in_order(these, seed), sizes[v], seed, v)]
     read = [_read_answer(found.folder / c.log, c) for c in picked]
+    if any("source" in answer.metadata for answer in read):
+        raise WgError(
+            f"Answers in '{logs}' are to published questions, and the page can show the rubrics of the catalogue only: "
+            "draw from logs of the project's own questions."
+        )
     used, probe = _probe(read[0], str(chosen["domain"].iloc[0]), str(chosen["task"].iloc[0]))
     questions = _rubrics(probe, rubrics, used)
     items, keyed = [], []
@@ -200,7 +206,7 @@ def _candidates(samples: "pd.DataFrame") -> tuple[list[_Candidate], Counter[str]
                 question=str(row["question"]),
                 epoch=int(row["epoch"]),
                 condition=_condition(row),
-                seed=None if str(row["seed"]) in _NOTHING else int(row["seed"]),
+                model=(str(row["model"]), str(row["seed"])),
                 verdict=verdict,
             )
         )
@@ -217,10 +223,14 @@ def _condition(row: Mapping[str, Any]) -> str:
 
 
 def _cells(candidates: Sequence[_Candidate]) -> list[CellCount]:
-    counts: dict[tuple[str, str, int | None], Counter[Verdict]] = {}
+    counts: dict[tuple[str, str, int], Counter[Verdict]] = {}
+    runs: dict[str, list[tuple[str, str]]] = {}
     for c in candidates:
-        counts.setdefault((c.condition, c.question, c.seed), Counter())[c.verdict] += 1
-    return [CellCount(condition=c, question=q, seed=s, verdicts=dict(n)) for (c, q, s), n in counts.items()]
+        models = runs.setdefault(c.condition, [])
+        if c.model not in models:
+            models.append(c.model)
+        counts.setdefault((c.condition, c.question, models.index(c.model)), Counter())[c.verdict] += 1
+    return [CellCount(condition=c, question=q, run=r, verdicts=dict(n)) for (c, q, r), n in counts.items()]
 
 
 def _read_answer(path: Path, candidate: _Candidate) -> EvalSample:
@@ -239,13 +249,7 @@ def _read_answer(path: Path, candidate: _Candidate) -> EvalSample:
 
 
 def _probe(answer: EvalSample, domain: str, task: str) -> tuple[Path, Probe]:
-    about = answer.metadata
-    if "source" in about:
-        raise WgError(
-            "These answers are to published questions, and the page can show the rubrics of the catalogue only: draw "
-            "from logs of the project's own questions."
-        )
-    loaded = load_domain(str(about.get("domain_path") or domain))
+    loaded = load_domain(str(answer.metadata.get("domain_path") or domain))
     return loaded.folder, loaded.probe(task)
 
 
