@@ -156,7 +156,7 @@
     byId("progress").value = countDone();
     byId("back").disabled = state.at === 0;
     byId("skipped").hidden = !(id in state.skipped);
-    byId("skipped").textContent = `Skipped: ${state.skipped[id]} A rating takes its place.`;
+    byId("skipped").textContent = `Skipped (${state.skipped[id]}). A rating takes its place.`;
     scales.forEach((scale) => scale.mark(ratings(id)[scale.rubric.name]));
   }
 
