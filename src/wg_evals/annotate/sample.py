@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NOT_PUT_BEFORE_A_JUDGE = ("unscored", "token_limit", "content_filter")
-_COLUMNS = ("log", "question", "epoch", "model", "seed", "included", "expressed", "reason")
-_COLUMNS += ("base", "dataset", "train_intervention", "checkpoint", "eval_intervention")
+_COLUMNS = ["log", "question", "epoch", "model", "seed", "included", "expressed", "reason"]
+_COLUMNS += ["base", "dataset", "train_intervention", "checkpoint", "eval_intervention"]
 _NOTHING = ("none", "unknown", "nan", "<NA>", "None")
 """How the frame says that there is nothing to say."""
 
@@ -185,7 +185,7 @@ def _only(samples: "pd.DataFrame", column: str, wanted: str | None, logs: Path) 
     if wanted is None and len(counts) > 1:
         listed = ", ".join(f"{name} ({n} answers)" for name, n in counts.items())
         raise WgError(
-            f"'{logs}' has answers of several {column}s: {listed}. People rate one at a time: choose it with --{column}."
+            f"'{logs}' has answers of several {column}s: {listed}. People rate one at a time: choose with --{column}."
         )
     if wanted is not None and wanted not in counts:
         raise UnknownNameError(column, wanted, counts, f"(In '{logs}'.)")
@@ -196,7 +196,7 @@ def _candidates(samples: "pd.DataFrame") -> tuple[list[_Candidate], Counter[str]
     found: list[_Candidate] = []
     left_out: Counter[str] = Counter()
     rows: list[dict[str, Any]] = [
-        {str(k): v for k, v in row.items()} for row in samples[list(_COLUMNS)].to_dict("records")
+        {str(k): v for k, v in row.items()} for row in samples[_COLUMNS].to_dict("records")
     ]
     for row in rows:
         reason = str(row["reason"])
