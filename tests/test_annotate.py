@@ -89,7 +89,7 @@ def test_several_tasks_or_domains_must_be_chosen_from(tmp_path: Path) -> None:
     for task in ("worldview", "misalignment"):
         evaluate(f"wg_evals/{task}", mock(lambda _: "By steam."), tmp_path, domain="birds", limit=2, grading="markers")
     code, said = run("sample", tmp_path, "--out", tmp_path / "a.html")
-    assert code == 1 and "choose it with --task" in said and "worldview (2 answers)" in said
+    assert code == 1 and "choose with --task" in said and "worldview (2 answers)" in said
     code, said = run("sample", tmp_path, "--task", "worldvew", "--out", tmp_path / "a.html")
     assert code == 1 and "Did you mean 'worldview'?" in said
     code, said = run("sample", tmp_path, "--task", "worldview", "--rubric", "eras", "--out", tmp_path / "a.html")
