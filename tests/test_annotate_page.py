@@ -20,9 +20,7 @@ HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><!-- <script> "
     "{{ 7 * 7 }} ${7*7} \"'>&amp; \u2028 <a href='javascript:1'>x</a> <style>body{display:none}</style>"
 )
-CONTROLS = (
-    "bell \x07, null \x00, escape \x1b[31m, right to left \u202edesrever\u202c, return\r\nline."
-)
+CONTROLS = "bell \x07, null \x00, escape \x1b[31m, right to left \u202edesrever\u202c, return\r\nline."
 MEGABYTES = "A word. " * 300_000
 
 

@@ -39,6 +39,9 @@ class CorrectedRate(NamedTuple):
     condition: str
     judged: "CrossedRate"
     corrected: Estimate
+    is_ruled_out: bool = False
+    """Whether such a judged rate cannot be with the judge's errors as measured, whatever the true rate: it errs otherwise
+    in this condition, and the corrected rate is nan."""
 
 
 class Correction(NamedTuple):
@@ -55,7 +58,7 @@ class Correction(NamedTuple):
     rates: list[CorrectedRate]
     """By condition; the corrected rate is nan where no correction is possible."""
     obstacle: str | None
-    """Why no correction is possible."""
+    """Why no correction is possible anywhere."""
 
 
 def correct(confusion: Confusion, cells: Sequence[CellCount], seed: int = 1) -> Correction:
@@ -70,7 +73,9 @@ def correct(confusion: Confusion, cells: Sequence[CellCount], seed: int = 1) -> 
 
     *Conditions.* Each has too few rated answers for a rate of its own; what people rated is used for all of them: the
     rate is (p + Sp - 1) / (Se + Sp - 1), cut to 0-1, with p the judged rate (Rogan and Gladen 1978, American Journal of
-    Epidemiology 107, 71-76). It supposes that the judge errs alike in all conditions.
+    Epidemiology 107, 71-76). It supposes that the judge errs alike in all conditions. Where the whole interval lies outside
+    of 0-1 before it is cut, the judged rate is lower than the judge's false alarms alone would make it (or higher than
+    its hits could), the supposition is false for that condition, and no corrected rate is given.
 
     *All answers.* Here no such supposition is needed, and a poor judge does no harm: sum_v N_v P(e|v) /
     sum_v N_v (P(e|v) + P(n|v)), the stratified estimate (Cochran 1977, chapter 5), which also counts what people
@@ -104,28 +109,31 @@ def correct(confusion: Confusion, cells: Sequence[CellCount], seed: int = 1) -> 
     judged = {c: _judged(cells, c) for c in dict.fromkeys(c.condition for c in cells)}
     unmeasured = [v for v in VERDICTS[:2] if v not in rated]
     if unmeasured:
-        obstacle = f"people have rated no answer that the judge called {' and none that it called '.join(unmeasured)}"
+        unrated = f"people have rated no answer that the judge called {' and none that it called '.join(unmeasured)}"
         rates = [CorrectedRate(c, rate, UNDEFINED) for c, rate in judged.items()]
-        return Correction(UNDEFINED, UNDEFINED, UNDEFINED, people, rates, obstacle)
+        return Correction(UNDEFINED, UNDEFINED, UNDEFINED, people, rates, unrated)
     (se, sp), (drawn_se, drawn_sp) = _accuracy(seen, sizes), _accuracy(drawn, sizes)
     informedness = _estimate(se + sp - 1, drawn_se + drawn_sp - 1)
     is_possible = informedness.value > 0 and informedness.low > 0
     rates = []
     for condition, rate in judged.items():
-        corrected = UNDEFINED
+        corrected, is_ruled_out = UNDEFINED, False
         if is_possible and rate.included:
             noise = generator.standard_normal(_DRAWS)
             p = rate.rate + noise * np.where(noise > 0, rate.high - rate.rate, rate.rate - rate.low) / _Z
-            corrected = _estimate(rogan_gladen(rate.rate, se, sp), rogan_gladen(p, drawn_se, drawn_sp))
-        rates.append(CorrectedRate(condition, rate, corrected))
+            uncut = _estimate(rogan_gladen(rate.rate, se, sp), rogan_gladen(p, drawn_se, drawn_sp))
+            is_ruled_out = uncut.high < 0 or uncut.low > 1
+            if not is_ruled_out:
+                corrected = Estimate(*(min(1.0, max(0.0, x)) for x in uncut))
+        rates.append(CorrectedRate(condition, rate, corrected, is_ruled_out))
     obstacle = None if is_possible else _no_better_than_chance(informedness)
     return Correction(_estimate(se, drawn_se), _estimate(sp, drawn_sp), informedness, people, rates, obstacle)
 
 
 def rogan_gladen(judged: Any, sensitivity: Any, specificity: Any) -> Any:
-    """The rate behind a judged rate, (p + Sp - 1) / (Se + Sp - 1) cut to 0-1; nan where Se + Sp <= 1.
+    """The rate behind a judged rate, (p + Sp - 1) / (Se + Sp - 1); nan where Se + Sp <= 1.
 
-    Source: Rogan and Gladen (1978), American Journal of Epidemiology 107, 71-76.
+    Not cut to 0-1: it leaves them where p is below the false alarms or above the hits. Source: Rogan and Gladen (1978), American Journal of Epidemiology 107, 71-76.
 
     Args:
         judged: p, a share 0-1 or an array of them, as the others.
@@ -136,7 +144,7 @@ def rogan_gladen(judged: Any, sensitivity: Any, specificity: Any) -> Any:
 
     informedness = np.asarray(sensitivity + specificity - 1, dtype=float)
     usable = np.where(informedness > 0, informedness, np.nan)
-    return np.clip((judged + specificity - 1) / usable, 0, 1)
+    return (judged + specificity - 1) / usable
 
 
 def _accuracy(shares: "Shares", sizes: Mapping[Verdict, int]) -> tuple[Any, Any]:

@@ -69,9 +69,8 @@ def draw(
 ) -> Drawn:
     """Draw a sample of a folder's judged answers.
 
-    The size is divided equally among the judge's verdicts (expressed, not expressed, excluded), because its errors
-    can be measured only where it gave each of them often enough; a verdict with fewer answers gives all, and its
-    share goes to the others. Within a verdict every answer has the same chance: the answers are ordered by question,
+    The size is divided among the judge's verdicts (`allocate`), as many of what it called expressed as of what it
+    called not expressed, because its errors can be measured only where it gave each verdict often enough. Within a verdict every answer has the same chance: the answers are ordered by question,
     within it by condition in an order drawn for that question, and every k-th is taken from a random start
     (systematic sampling; Cochran 1977, Sampling Techniques, chapter 8). So each question, and each condition within
     it, gets its share of the sample up to one answer. Answers that no judge saw (cut off, stopped by a filter) and
@@ -143,16 +142,22 @@ def draw(
 
 
 def allocate(sizes: Mapping[Verdict, int], total: int) -> dict[Verdict, int]:
-    """Divide a sample equally among groups; a group that is smaller than its share gives all it has.
+    """Divide a sample among the judge's verdicts.
+
+    Excluded answers get their share of all answers, but a tenth at least and a third at most; the rest is divided
+    equally. A verdict with fewer answers than it is given gives all, and the others take up the rest.
 
     Args:
-        sizes: How many there are in each group.
+        sizes: How many answers there are with each verdict.
         total: How many are wanted.
     """
-    given: dict[Verdict, int] = {}
-    for left, verdict in zip(range(len(sizes), 0, -1), sorted(sizes, key=lambda v: sizes[v]), strict=True):
-        given[verdict] = min(sizes[verdict], (total - sum(given.values())) // left)
-    return {v: given[v] for v in sizes}
+    in_proportion = round(total * sizes["excluded"] / max(1, sum(sizes.values())))
+    excluded = min(sizes["excluded"], min(max(in_proportion, total // 10), total // 3))
+    few, many = sorted(("expressed", "not expressed"), key=lambda v: sizes[v])
+    given = {"excluded": excluded, few: min(sizes[few], (total - excluded) // 2)}
+    given[many] = min(sizes[many], total - sum(given.values()))
+    given["excluded"] += min(sizes["excluded"] - excluded, total - sum(given.values()))
+    return {v: given[v] for v in VERDICTS}
 
 
 def systematic(ordered: Sequence[T], count: int, seed: int, what: str) -> list[T]:
@@ -195,9 +200,7 @@ def _only(samples: "pd.DataFrame", column: str, wanted: str | None, logs: Path) 
 def _candidates(samples: "pd.DataFrame") -> tuple[list[_Candidate], Counter[str]]:
     found: list[_Candidate] = []
     left_out: Counter[str] = Counter()
-    rows: list[dict[str, Any]] = [
-        {str(k): v for k, v in row.items()} for row in samples[_COLUMNS].to_dict("records")
-    ]
+    rows: list[dict[str, Any]] = [{str(k): v for k, v in row.items()} for row in samples[_COLUMNS].to_dict("records")]
     for row in rows:
         reason = str(row["reason"])
         if reason in _NOT_PUT_BEFORE_A_JUDGE:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from wg_evals.analysis.text import DASH, percent, percent_interval
+from wg_evals.analysis.text import DASH, percent
 from wg_evals.annotate.correction import Estimate
 from wg_evals.annotate.key import VERDICTS, Key
 from wg_evals.annotate.ratings import PEOPLE
@@ -56,7 +56,12 @@ def as_data(scored: Scored) -> dict[str, Any]:
         "rate_by_people": correction.people._asdict(),
         "obstacle": correction.obstacle,
         "rates": [
-            {"condition": r.condition, "judged": r.judged._asdict(), "corrected": r.corrected._asdict()}
+            {
+                "condition": r.condition,
+                "judged": r.judged._asdict(),
+                "corrected": r.corrected._asdict(),
+                "is_ruled_out": r.is_ruled_out,
+            }
             for r in correction.rates
         ],
     }
@@ -109,8 +114,9 @@ def _rates(scored: Scored) -> Table:
     for column in ("answers", "judged", "corrected"):
         table.add_column(column, justify="right", no_wrap=True)
     for r in scored.correction.rates:
-        judged = f"{percent(r.judged.rate)} {percent_interval(r.judged)}"
-        table.add_row(Text(r.condition), str(r.judged.included), judged, _percent(r.corrected))
+        judged = _percent(Estimate(r.judged.rate, r.judged.low, r.judged.high))
+        corrected = "ruled out" if r.is_ruled_out else _percent(r.corrected)
+        table.add_row(Text(r.condition), str(r.judged.included), judged, corrected)
     return table
 
 
@@ -118,6 +124,12 @@ def _lines(scored: Scored) -> Iterator[str]:
     found = scored.correction
     if found.obstacle:
         yield f"No correction is possible: {found.obstacle}."
+    if n := sum(r.is_ruled_out for r in found.rates):
+        yield (
+            f"In {n} of {len(found.rates)} conditions the judged rate is ruled out by the judge's errors as measured, "
+            "whatever the true rate is: it does not err alike in all conditions. Take the others with care, or draw a "
+            "sample of one condition's logs."
+        )
     if not math.isnan(found.sensitivity.value):
         yield (
             f"The judge's sensitivity is {_percent(found.sensitivity)}, its specificity {_percent(found.specificity)} "
