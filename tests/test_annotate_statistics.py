@@ -157,7 +157,7 @@ def test_rare_exclusions_take_a_tenth_of_the_sample() -> None:
 
 
 def test_a_rate_that_the_errors_rule_out_is_not_corrected() -> None:
-    """Of what the judge calls expressed half is not: a condition in which it calls next to nothing so, it errs less in."""
+    """Half of what the judge calls expressed is not; where it calls next to nothing so, it must err less often."""
     pool = [*cells(500, 500, "a"), *cells(10, 990, "b")]
     found = correct(table((100, 100, 0), (1, 199, 0)), pool)
     assert [r.is_ruled_out for r in found.rates] == [False, True]

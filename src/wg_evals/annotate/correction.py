@@ -40,8 +40,8 @@ class CorrectedRate(NamedTuple):
     judged: "CrossedRate"
     corrected: Estimate
     is_ruled_out: bool = False
-    """Whether such a judged rate cannot be with the judge's errors as measured, whatever the true rate: it errs otherwise
-    in this condition, and the corrected rate is nan."""
+    """Whether the judge's errors as measured allow no such judged rate, whatever the true one: it errs otherwise here,
+    and the corrected rate is nan."""
 
 
 class Correction(NamedTuple):
@@ -73,9 +73,9 @@ def correct(confusion: Confusion, cells: Sequence[CellCount], seed: int = 1) -> 
 
     *Conditions.* Each has too few rated answers for a rate of its own; what people rated is used for all of them: the
     rate is (p + Sp - 1) / (Se + Sp - 1), cut to 0-1, with p the judged rate (Rogan and Gladen 1978, American Journal of
-    Epidemiology 107, 71-76). It supposes that the judge errs alike in all conditions. Where the whole interval lies outside
-    of 0-1 before it is cut, the judged rate is lower than the judge's false alarms alone would make it (or higher than
-    its hits could), the supposition is false for that condition, and no corrected rate is given.
+    Epidemiology 107, 71-76). It supposes that the judge errs alike in all conditions. Where the whole interval
+    lies outside of 0-1 before it is cut, the judged rate is lower than false alarms alone would make it (or higher than
+    hits could): the supposition is false for that condition, and no corrected rate is given.
 
     *All answers.* Here no such supposition is needed, and a poor judge does no harm: sum_v N_v P(e|v) /
     sum_v N_v (P(e|v) + P(n|v)), the stratified estimate (Cochran 1977, chapter 5), which also counts what people
@@ -133,7 +133,8 @@ def correct(confusion: Confusion, cells: Sequence[CellCount], seed: int = 1) -> 
 def rogan_gladen(judged: Any, sensitivity: Any, specificity: Any) -> Any:
     """The rate behind a judged rate, (p + Sp - 1) / (Se + Sp - 1); nan where Se + Sp <= 1.
 
-    Not cut to 0-1: it leaves them where p is below the false alarms or above the hits. Source: Rogan and Gladen (1978), American Journal of Epidemiology 107, 71-76.
+    Not cut to 0-1: it leaves them where p is below the false alarms or above the hits. Source: Rogan and Gladen (1978),
+    American Journal of Epidemiology 107, 71-76.
 
     Args:
         judged: p, a share 0-1 or an array of them, as the others.

@@ -70,11 +70,11 @@ def draw(
     """Draw a sample of a folder's judged answers.
 
     The size is divided among the judge's verdicts (`allocate`), as many of what it called expressed as of what it
-    called not expressed, because its errors can be measured only where it gave each verdict often enough. Within a verdict every answer has the same chance: the answers are ordered by question,
-    within it by condition in an order drawn for that question, and every k-th is taken from a random start
-    (systematic sampling; Cochran 1977, Sampling Techniques, chapter 8). So each question, and each condition within
-    it, gets its share of the sample up to one answer. Answers that no judge saw (cut off, stopped by a filter) and
-    that it gave no verdict on are not drawn from.
+    called not expressed, because its errors can be measured only where it gave each verdict often enough. Within a
+    verdict every answer has the same chance: the answers are ordered by question, within it by condition in an order
+    drawn for that question, and every k-th is taken from a random start (systematic sampling; Cochran 1977, Sampling
+    Techniques, chapter 8). So each question, and each condition within it, gets its share of the sample up to one
+    answer. Answers that no judge saw (cut off, stopped by a filter) and that it gave no verdict on are not drawn from.
 
     Args:
         logs: The folder of logs, a study's or any other.
