@@ -153,8 +153,8 @@ def allocate(sizes: Mapping[Verdict, int], total: int) -> dict[Verdict, int]:
     """
     in_proportion = round(total * sizes["excluded"] / max(1, sum(sizes.values())))
     excluded = min(sizes["excluded"], min(max(in_proportion, total // 10), total // 3))
-    few, many = sorted(("expressed", "not expressed"), key=lambda v: sizes[v])
-    given = {"excluded": excluded, few: min(sizes[few], (total - excluded) // 2)}
+    few, many = sorted(VERDICTS[:2], key=lambda v: sizes[v])
+    given: dict[Verdict, int] = {"excluded": excluded, few: min(sizes[few], (total - excluded) // 2)}
     given[many] = min(sizes[many], total - sum(given.values()))
     given["excluded"] += min(sizes["excluded"] - excluded, total - sum(given.values()))
     return {v: given[v] for v in VERDICTS}
