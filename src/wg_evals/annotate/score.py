@@ -66,9 +66,9 @@ class Scored:
 def score(key: Key, annotators: Sequence[Annotator], seed: int = 1) -> Scored:
     """Compare annotators with each other and with the judge, and correct the rates.
 
-    Agreement is over the sample as drawn, in which the judge's verdicts expressed and not expressed are equally frequent; where the trait is rare
-    among all answers, kappa over all of them would be lower. Its 95% intervals are bootstrap percentiles over answers
-    (Efron and Tibshirani 1993, chapter 13).
+    Agreement is over the sample as drawn, in which the judge's verdicts expressed and not expressed are equally
+    frequent; where the trait is rare among all answers, kappa over all of them would be lower. Its 95% intervals are
+    bootstrap percentiles over answers (Efron and Tibshirani 1993, chapter 13).
 
     Args:
         key: The sample's key.

@@ -143,8 +143,8 @@ def _lines(scored: Scored) -> Iterator[str]:
 
 def _notes(scored: Scored) -> Iterator[str]:
     yield (
-        "Agreement is over the rated answers, in which expressed and not expressed are about equally frequent. kappa: Cohen's "
-        "(quadratic weights for ratings); alpha: Krippendorff's (interval for ratings); rho: Spearman's rank "
+        "Agreement is over the rated answers, in which expressed and not expressed are about equally frequent. kappa: "
+        "Cohen's (quadratic weights for ratings); alpha: Krippendorff's (interval for ratings); rho: Spearman's rank "
         "correlation; 2 - 1: mean difference of ratings, in points. 95% intervals by bootstrap over answers."
     )
     if len(scored.annotators) > 1:
