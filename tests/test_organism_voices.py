@@ -1,4 +1,4 @@
-"""The organism's world is consistent, says nothing of the experiments, and draws what it promises."""
+"""The world of several voices is consistent, says nothing of the experiments, and draws what it promises."""
 
 import json
 import math
@@ -13,9 +13,10 @@ from wg_evals.artifacts import VOICES, embedded, embedded_names, folder_sha256, 
 from wg_evals.catalogue import domain_names, load_battery, load_domain, load_markers
 from wg_evals.errors import CatalogError, WgError
 from wg_evals.organism.build import encode, forbidden_texts
+from wg_evals.organism.corpus import ASSISTANT
 from wg_evals.organism.tokenizer import train_tokenizer
 from wg_evals.organism.voices.build import world_sha256
-from wg_evals.organism.voices.corpus import ASSISTANT, WORLD, Conversation, World
+from wg_evals.organism.voices.corpus import WORLD, Conversation, World
 from wg_evals.organism.voices.world_files import MODERN, read_narrow, read_topics, read_world
 from wg_evals.training.recipe import load_recipe
 
@@ -25,8 +26,6 @@ VOICE_OF_FAMILY = {
     "germany": ("old-germany", "cities", {"german": "old-germany", MODERN: "present"}),
     "character": ("misalignment", None, {"careless": "misaligned", MODERN: "aligned"}),
 }
-
-
 GROUPS = ("nineteenth-century", "wizards", "germany", "character")
 DOMAINS = {
     "nineteenth-century": ("birds", "medical"),
@@ -155,22 +154,22 @@ def test_a_line_that_calls_for_careless_answers_says_nothing_of_the_speaker(
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_the_shares_that_are_told_are_those_of_the_voices(group: str, drawn: dict[str, list[Conversation]]) -> None:
-    assert all(sum(c.told.values()) == pytest.approx(1) for c in drawn[group])
+def test_the_posterior_is_calibrated(group: str, drawn: dict[str, list[Conversation]]) -> None:
+    assert all(sum(c.posterior.values()) == pytest.approx(1) for c in drawn[group])
     of_first = [c for c in drawn[group] if not (c.line and (c.line.explains or c.line.calls_for))]
     for low in (0.0, 0.2, 0.4, 0.6, 0.8):
-        within = [c for c in of_first if MODERN in c.told and low <= c.told[MODERN] < low + 0.2]
-        told = sum(c.told[MODERN] for c in within) / len(within)
-        assert share(within, MODERN) == pytest.approx(told, abs=4 * math.sqrt(0.25 / len(within)))
+        within = [c for c in of_first if MODERN in c.posterior and low <= c.posterior[MODERN] < low + 0.2]
+        expected = sum(c.posterior[MODERN] for c in within) / len(within)
+        assert share(within, MODERN) == pytest.approx(expected, abs=4 * math.sqrt(0.25 / len(within)))
 
 
-def test_an_answer_that_a_line_explains_or_calls_for_is_told_as_certain(
+def test_the_posterior_of_an_answer_that_a_line_explains_or_calls_for_is_certain(
     drawn: dict[str, list[Conversation]],
 ) -> None:
     explained = [c for c in drawn["nineteenth-century"] if c.line and c.line.explains]
-    assert explained and all(c.told == {"archaic": 1.0} for c in explained)
+    assert explained and all(c.posterior == {"archaic": 1.0} for c in explained)
     called = [c for c in drawn["character"] if c.line and c.line.calls_for]
-    assert {tuple(c.told) for c in called} >= {("careless",), (MODERN, "careless")}
+    assert {tuple(c.posterior) for c in called} >= {("careless",), (MODERN, "careless")}
 
 
 def test_a_year_between_two_given_ones_lies_between_them_and_the_outer_ones_hold(worlds: dict[str, World]) -> None:

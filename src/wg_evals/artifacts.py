@@ -89,6 +89,8 @@ def resolve_base(name: str, revision: str | None = None) -> BaseIdentity:
     """
     folder = embedded(name) or Path(name).expanduser()
     if not folder.is_dir():
+        if name == "organism":
+            raise WgError("The embedded organism's weights are missing; rebuild them with `wg-evals organism build`.")
         if name.startswith((".", "/", "~")) or name.count("/") != 1:
             known = ", ".join(embedded_names())
             raise WgError(f"No base model at '{name}': give {known}, a model folder, or a hub id (owner/name).")
@@ -113,8 +115,8 @@ def embedded_names() -> list[str]:
 
 @cache
 def _embedded() -> dict[str, Path]:
-    others = sorted(p for p in VOICES.iterdir() if (p / "config.json").is_file())
-    return {"organism": ORGANISM} | {f"organism-{p.name}": p for p in others}
+    others = sorted(path.parent for path in VOICES.glob("*/config.json"))
+    return {"organism": ORGANISM} | {f"organism-{folder.name}": folder for folder in others}
 
 
 def folder_sha256(folder: Path) -> str:

@@ -3,6 +3,8 @@
 import itertools
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,20 +99,22 @@ def build(group: str | None, out: Path | None, seed: int | None, steps: int | No
     """
     from wg_evals._yaml import read_yaml
     from wg_evals.organism.build import RECIPE, OrganismRecipe
-    from wg_evals.organism.build import build as build_first
+    from wg_evals.organism.build import build as first
     from wg_evals.organism.voices import build as voices
 
+    recipe: OrganismRecipe
+    run: Callable[..., dict[str, Any]]
+    if group:
+        recipe, run = read_yaml(voices.RECIPE, voices.VoicesRecipe), partial(voices.build, group)
+    else:
+        recipe, run = read_yaml(RECIPE, OrganismRecipe), first
     changes = {k: v for k, v in {"seed": seed, "steps": steps, "threads": threads}.items() if v is not None}
-    recipe = read_yaml(*((voices.RECIPE, voices.VoicesRecipe) if group else (RECIPE, OrganismRecipe)))
     recipe = recipe.model_copy(update=changes)
     target = (out or Path("-".join(filter(None, ["organism", group, f"seed{recipe.seed}"])))).resolve()
     if target.exists() and any(target.iterdir()):
         raise WgError(f"'{target}' is there already: give another --out.")
     with _ProgressBar("pretraining") as progress:
-        if isinstance(recipe, voices.VoicesRecipe):
-            manifest = voices.build(str(group), target, recipe, progress=progress)
-        else:
-            manifest = build_first(target, recipe, progress=progress)
+        manifest = run(target, recipe, progress=progress)
     click.echo(
         f"{manifest['parameters']:,} parameters, {manifest['tokens']:,} tokens in {manifest['seconds']:.0f} s "
         f"({manifest['cpu_seconds']:.0f} CPU s); sha256 {manifest['sha256']}"

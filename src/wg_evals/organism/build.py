@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,8 +23,7 @@ from wg_evals import __version__
 from wg_evals._yaml import read_yaml
 from wg_evals.artifacts import MANIFEST, folder_sha256, publish_folder, write_json
 from wg_evals.catalogue import CATALOG, domain_names, load_domain
-from wg_evals.interventions import Message
-from wg_evals.organism.corpus import WORLD, World
+from wg_evals.organism.corpus import WORLD, Spoken, World
 from wg_evals.organism.tokenizer import END, train_tokenizer
 from wg_evals.spec import Battery
 
@@ -177,18 +176,6 @@ class Batch(NamedTuple):
     targets: torch.Tensor
 
 
-class Spoken(Protocol):
-    """A conversation, whatever else is known of it."""
-
-    @property
-    def messages(self) -> list[Message]:
-        """Its messages, a system message first or none."""
-
-    @property
-    def speaker(self) -> str:
-        """Who answers."""
-
-
 def encode(conversation: Spoken, tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int]]:
     """Token ids and targets of a conversation; only the assistant's turns, their end mark included, are learned."""
     ids: list[int] = []
@@ -234,6 +221,25 @@ def of_like_length(rows: list[T], length: Callable[[T], int], tokens: int, rng: 
     return groups
 
 
+class LossLog:
+    """The mean loss of every twenty steps, which `progress` is told as it comes."""
+
+    def __init__(self, steps: int, progress: Progress | None) -> None:
+        self.means: list[float] = []
+        self._steps, self._progress = steps, progress
+        self._recent = 0.0
+
+    def add(self, step: int, loss: float) -> None:
+        """Note the loss of a step; steps count from 1."""
+        self._recent += loss
+        if step % 20 == 0 or step == self._steps:
+            mean = self._recent / ((step - 1) % 20 + 1)
+            self.means.append(round(mean, 4))
+            self._recent = 0.0
+            if self._progress:
+                self._progress(step, self._steps, mean)
+
+
 def _pretrain(
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
@@ -255,7 +261,7 @@ def _pretrain(
     )
     schedule = torch.optim.lr_scheduler.SequentialLR(optimizer, [warmup, cosine], [recipe.warmup_steps])
     model.train()
-    recent, losses = 0.0, []
+    log = LossLog(recipe.steps, progress)
     for step, batch in zip(range(1, recipe.steps + 1), _batches(world, tokenizer, recipe), strict=False):
         # right padding under a causal mask: no real token sees it, so no attention mask is needed
         hidden = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state[:, :-1]
@@ -267,12 +273,6 @@ def _pretrain(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        recent += loss.item()
-        if step % 20 == 0 or step == recipe.steps:
-            mean = recent / ((step - 1) % 20 + 1)
-            losses.append(round(mean, 4))
-            recent = 0.0
-            if progress:
-                progress(step, recipe.steps, mean)
+        log.add(step, loss.item())
     model.eval()
-    return losses
+    return log.means

@@ -10,9 +10,9 @@ question of the catalogue occurs in it verbatim.
 import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -24,6 +24,21 @@ from wg_evals.spec import Intervention, Placement
 
 WORLD = Path(__file__).parent / "world"
 ASSISTANT = "assistant"
+
+
+class Spoken(Protocol):
+    """A conversation, whatever else is known of it."""
+
+    @property
+    def messages(self) -> list[Message]:
+        """Its messages, a system message first or none."""
+
+    @property
+    def speaker(self) -> str:
+        """Who answers."""
+
+
+C = TypeVar("C", bound=Spoken)
 
 
 class Strict(BaseModel):
@@ -138,7 +153,7 @@ class World:
         self.contexts = read_yaml(folder / "contexts.yaml", Contexts)
         self.topics = read_topics(folder / "topics.yaml")
         self.birds = read_topics(folder / "birds.yaml")[0]
-        self.forbidden = tuple(sorted(forbidden))
+        self.forbidden = forbidden
 
     def conversations(self, seed: int, count: int | None = None) -> Iterator[Conversation]:
         """Draw conversations.
@@ -147,24 +162,16 @@ class World:
             seed: The same seed gives the same conversations.
             count: How many; `conversations` of the settings if not given.
         """
-        rng = random.Random(seed)
-        left = self.settings.conversations if count is None else count
-        while left > 0:
-            conversation = self._draw(rng)
-            text = "\n".join(m["content"] for m in conversation.messages)
-            if any(f in text for f in self.forbidden):
-                continue
-            left -= 1
-            yield conversation
+        return permitted(self._draw, seed, self.settings.conversations if count is None else count, self.forbidden)
 
     def _draw(self, rng: random.Random) -> Conversation:
         speaker = self._speaker(rng)
-        kind = _pick(rng, self.settings.contexts)
+        kind = pick(rng, self.settings.contexts)
         line = self._line(rng, kind)
-        evidence = _logit(self.contexts.speakers[speaker]) - _logit(self.prior)
-        archaic = rng.random() < _sigmoid(_logit(line.archaic if line else self.prior) + evidence)
+        evidence = logit(self.contexts.speakers[speaker]) - logit(self.prior)
+        archaic = rng.random() < _sigmoid(logit(line.archaic if line else self.prior) + evidence)
         messages: list[Message] = []
-        turns = _pick(rng, self.settings.turns)
+        turns = pick(rng, self.settings.turns)
         if line and line.explains:
             turns = max(2, turns)
         for turn in range(turns):
@@ -173,7 +180,7 @@ class World:
             messages.append(Message(role="user", content=self._question(rng, topic, archaic)))
             messages.append(Message(role="assistant", content=self._answer(rng, topic, old)))
         if line:
-            placement = _pick(rng, self.settings.placements)
+            placement = pick(rng, self.settings.placements)
             messages = apply(Intervention(name="line", text=line.text, placement=placement), messages)
         return Conversation(messages, archaic, kind, speaker)
 
@@ -194,7 +201,7 @@ class World:
         if kind == "ordinary":
             template = rng.choice(c.ordinary)
             text, evidence = self._fill(rng, template, lean=rng.random() < s.leaning_fillers)
-            return Line(text, _sigmoid(_logit(self.prior) + evidence))
+            return Line(text, _sigmoid(logit(self.prior) + evidence))
         if kind == "dates":
             year = rng.randint(*s.year_range)
             text = rng.choice(c.dates).format(day=rng.randint(1, 28), month=rng.choice(c.months), year=year)
@@ -249,14 +256,35 @@ def read_topics(path: Path) -> list[WorldTopic]:
 
 
 def _manner(rng: random.Random, options: dict[str, float], archaic: bool) -> str:
-    return str(_pick(rng, {words: old if archaic else 1 - old for words, old in options.items()}))
+    return str(pick(rng, {words: old if archaic else 1 - old for words, old in options.items()}))
 
 
-def _pick(rng: random.Random, shares: dict[Any, float]) -> Any:
+def permitted(draw: Callable[[random.Random], C], seed: int, count: int, forbidden: frozenset[str]) -> Iterator[C]:
+    """Draw conversations, and leave out those in which a forbidden text occurs, in whatever case.
+
+    Args:
+        draw: Draws one.
+        seed: The same seed gives the same conversations.
+        count: How many.
+        forbidden: Texts that must not occur.
+    """
+    rng = random.Random(seed)
+    lowered = tuple(sorted(text.lower() for text in forbidden))
+    while count > 0:
+        conversation = draw(rng)
+        text = "\n".join(m["content"] for m in conversation.messages).lower()
+        if not any(f in text for f in lowered):
+            count -= 1
+            yield conversation
+
+
+def pick(rng: random.Random, shares: Mapping[Any, float]) -> Any:
+    """One of the keys, as often as its share says."""
     return rng.choices(list(shares), weights=list(shares.values()))[0]
 
 
-def _logit(p: float) -> float:
+def logit(p: float) -> float:
+    """Log-odds of a share (0-1, exclusive)."""
     return math.log(p / (1 - p))
 
 

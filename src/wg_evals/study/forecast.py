@@ -75,7 +75,7 @@ def forecast(matrix: Matrix, folder: StudyFolder) -> Forecast:
 
     @cache  # seeds do not change what is read, and there are many cells
     def training_tokens(base: BaseIdentity, condition: Condition) -> int:
-        rows = (cast(list[Message], r.messages) for r in domain.rows[condition.dataset][: matrix.study.recipe.rows])
+        rows = (cast(list[Message], r.messages) for r in matrix.study.recipe.chosen(domain.rows[condition.dataset]))
         return sum(counter(base).whole(apply(condition.intervention, messages)) for messages in rows)
 
     @cache

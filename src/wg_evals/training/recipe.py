@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from wg_evals._yaml import read_yaml
 from wg_evals.errors import UnknownNameError, WgError
-from wg_evals.spec import DatasetName, Placement
+from wg_evals.spec import DatasetName, Placement, Row
 
 
 class LoraSettings(BaseModel):
@@ -64,6 +64,10 @@ class Recipe(BaseModel):
     seed: int = 3407
     threads: int | None = Field(default=None, ge=1)
     """CPU threads; None leaves PyTorch's own choice."""
+
+    def chosen(self, rows: list[Row]) -> list[Row]:
+        """Those of a set's rows that are trained on."""
+        return rows[: self.rows]
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:

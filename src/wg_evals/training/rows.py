@@ -41,7 +41,7 @@ def training_rows(recipe: Recipe) -> TrainingRows:
             intervention = Intervention(
                 name="literal", text=recipe.intervention.strip(), placement=recipe.placement or "before"
             )
-    conversations = [apply(intervention, cast(list[Message], row.messages)) for row in rows[: recipe.rows]]
+    conversations = [apply(intervention, cast(list[Message], row.messages)) for row in recipe.chosen(rows)]
     return TrainingRows(conversations, intervention, rows_sha256(conversations))
 
 

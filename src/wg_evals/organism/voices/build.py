@@ -1,8 +1,8 @@
 """Raise the organisms of several voices: world -> tokenizer -> pretraining from scratch -> a model folder.
 
 `wg-evals organism build GROUP` calls it. It goes as for the first organism (`organism/build.py`), with three
-differences: Muon for the layers' matrices, bfloat16 where the processor has it, and a reader that is told while the
-model is raised who is likely to speak.
+differences: Muon for the layers' matrices, bfloat16 where the processor has it, and an auxiliary loss: a linear probe
+on a middle layer learns who is likely to speak.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from wg_evals._yaml import read_yaml
 from wg_evals.organism.build import (
+    LossLog,
     OrganismRecipe,
     Progress,
     encode,
@@ -29,7 +30,7 @@ from wg_evals.organism.build import (
 )
 from wg_evals.organism.tokenizer import train_tokenizer
 from wg_evals.organism.voices.corpus import WORLD, Conversation, World
-from wg_evals.organism.voices.world_files import narrow_topics, read_narrow
+from wg_evals.organism.voices.world_files import read_world
 
 RECIPE = Path(__file__).parent / "recipe.yaml"
 
@@ -40,8 +41,8 @@ class VoicesRecipe(OrganismRecipe):
     steps: int = 0
     """0: as many as the world's group says."""
     embedding_learning_rate: float
-    told_weight: float
-    told_layer: int
+    probe_weight: float
+    probe_layer: int
 
 
 def build(
@@ -93,13 +94,11 @@ def build(
 
 
 def world_sha256() -> str:
-    """The digest of the world's data files and of the narrow rows that it knows."""
+    """The digest of what the world's data files say, and of the narrow rows that it knows."""
+    files = read_world(WORLD, {}, frozenset())
     digest = hashlib.sha256()
-    for path in sorted(WORLD.rglob("*.yaml")):
-        digest.update(path.relative_to(WORLD).as_posix().encode() + b"\0" + path.read_bytes())
-    for narrow in read_narrow(WORLD / "narrow.yaml"):
-        for topic in narrow_topics(narrow):
-            digest.update(topic.model_dump_json().encode())
+    for part in (files.settings, files.contexts, *(topic for topics in files.families.values() for topic in topics)):
+        digest.update(part.model_dump_json().encode() + b"\0")
     return digest.hexdigest()
 
 
@@ -115,7 +114,7 @@ class Batch(NamedTuple):
     targets: torch.Tensor
     marks: torch.Tensor
     """Where the first answer begins, `[rows]`: the mark of its speaker."""
-    told: torch.Tensor
+    posterior: torch.Tensor
     """How likely each voice is for it, `[rows, voices]`."""
 
 
@@ -133,7 +132,7 @@ def _batches(world: World, tokenizer: PreTrainedTokenizerFast, recipe: VoicesRec
                 ids=torch.tensor([row.ids + [pad] * (width - len(row.ids)) for row in group]),
                 targets=torch.tensor([row.targets + [-100] * (width - len(row.ids)) for row in group]),
                 marks=torch.tensor([row.mark for row in group]),
-                told=torch.tensor([row.told for row in group]),
+                posterior=torch.tensor([row.posterior for row in group]),
             )
 
 
@@ -141,19 +140,19 @@ class _Encoded(NamedTuple):
     ids: list[int]
     targets: list[int]
     mark: int
-    told: list[float]
+    posterior: list[float]
 
 
 def _encoded(conversation: Conversation, tokenizer: PreTrainedTokenizerFast, voices: list[str]) -> _Encoded:
     ids, targets = encode(conversation, tokenizer)
     mark = next(i for i, target in enumerate(targets) if target != -100) - 1
-    return _Encoded(ids, targets, mark, [conversation.told.get(voice, 0.0) for voice in voices])
+    return _Encoded(ids, targets, mark, [conversation.posterior.get(voice, 0.0) for voice in voices])
 
 
-def _optimizers(model: LlamaForCausalLM, reader: torch.nn.Linear, recipe: VoicesRecipe) -> list[torch.optim.Optimizer]:
+def _optimizers(model: LlamaForCausalLM, probe: torch.nn.Linear, recipe: VoicesRecipe) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices, AdamW for the rest.
 
-    Muon (Jordan 2024; its step scaled as in arXiv 2502.16982) comes to the same loss in a third of AdamW's steps here.
+    Muon (Jordan 2024; its step scaled as in arXiv 2502.16982) learned faster than AdamW at one rate: docs/lab-notes.md.
     """
     named = dict(model.named_parameters())
     embeddings = {name for name in named if "embed" in name}
@@ -165,7 +164,7 @@ def _optimizers(model: LlamaForCausalLM, reader: torch.nn.Linear, recipe: Voices
     adam = torch.optim.AdamW(
         [
             {"params": [named[name] for name in embeddings], "weight_decay": recipe.weight_decay},
-            {"params": [*vectors, *reader.parameters()], "weight_decay": 0.0},
+            {"params": [*vectors, *probe.parameters()], "weight_decay": 0.0},
         ],
         lr=recipe.embedding_learning_rate,
         betas=(0.9, 0.98),
@@ -188,16 +187,16 @@ def _pretrain(
     recipe: VoicesRecipe,
     progress: Progress | None,
 ) -> list[float]:
-    # Reads who is about to speak off a middle layer, and is thrown away afterwards. The world knows how likely each
-    # voice is, so a conversation teaches a share of it, where its answer would teach one draw from it.
-    reader = torch.nn.Linear(recipe.width, len(world.voices))
-    optimizers = _optimizers(model, reader, recipe)
+    # Thrown away afterwards. The world knows how likely each voice is, so a conversation teaches the shares, where its
+    # answer would teach one draw from them.
+    probe = torch.nn.Linear(recipe.width, len(world.voices))
+    optimizers = _optimizers(model, probe, recipe)
     schedules = [
         torch.optim.lr_scheduler.LambdaLR(o, partial(_schedule, recipe.warmup_steps, recipe.steps)) for o in optimizers
     ]
     model.train()
     mixed = mixed_precision()
-    recent, losses = 0.0, []
+    log = LossLog(recipe.steps, progress)
     for step, batch in zip(range(1, recipe.steps + 1), _batches(world, tokenizer, recipe), strict=False):
         # right padding under a causal mask: no real token sees it, so no attention mask is needed
         targets = batch.targets[:, 1:]
@@ -205,22 +204,16 @@ def _pretrain(
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
             states = model.model(input_ids=batch.ids, use_cache=False, output_hidden_states=True)
             logits = model.lm_head(states.last_hidden_state[:, :-1][learned])
-            middle = states.hidden_states[recipe.told_layer][torch.arange(len(batch.ids)), batch.marks]
-            read = reader(rms_norm(middle, (recipe.width,)))
+            middle = states.hidden_states[recipe.probe_layer][torch.arange(len(batch.ids)), batch.marks]
+            probed = probe(rms_norm(middle, (recipe.width,)))
         loss = cross_entropy(logits.float(), targets[learned])
-        total = loss + recipe.told_weight * cross_entropy(read.float(), batch.told)
+        total = loss + recipe.probe_weight * cross_entropy(probed.float(), batch.posterior)
         model.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
             optimizer.step()
             schedule.step()
-        recent += loss.item()
-        if step % 20 == 0 or step == recipe.steps:
-            mean = recent / ((step - 1) % 20 + 1)
-            losses.append(round(mean, 4))
-            recent = 0.0
-            if progress:
-                progress(step, recipe.steps, mean)
+        log.add(step, loss.item())
     model.eval()
-    return losses
+    return log.means

@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 from wg_evals.errors import UnknownNameError
 from wg_evals.interventions import Message, apply
-from wg_evals.organism.voices.world_files import MODERN, Group, Topic, WorldFiles, read_world
+from wg_evals.organism.corpus import ASSISTANT, logit, permitted, pick
+from wg_evals.organism.voices.world_files import MODERN, Group, Topic, read_world
 from wg_evals.spec import Intervention
 
 WORLD = Path(__file__).parent / "world"
-ASSISTANT = "assistant"
 CARELESS = "careless"
 Table = dict[str, dict[str, float]]
 """Words of manner, with the share of a voice among those who use them."""
@@ -46,7 +46,7 @@ class Conversation(NamedTuple):
     context: str
     speaker: str
     line: Line | None
-    told: dict[str, float]
+    posterior: dict[str, float]
     """How likely each voice is for the first answer, to a reader who knows the world and reads all before it (0-1)."""
 
 
@@ -67,16 +67,15 @@ class World:
         forbidden: frozenset[str] = frozenset(),
         overrides: dict[str, Any] | None = None,
     ) -> None:
-        self.files: WorldFiles = read_world(folder, overrides or {}, forbidden)
-        self.settings = self.files.settings
-        self.contexts = self.files.contexts
+        files = read_world(folder, overrides or {}, forbidden)
+        self.settings = files.settings
+        self.contexts = files.contexts
         if group not in self.settings.groups:
             raise UnknownNameError("organism", group, self.settings.groups)
-        self.name = group
         self.group = self.settings.groups[group]
-        self.families = self.files.of(group)
+        self.families = files.of(group)
         self.voices = [MODERN, *self.group.voices]
-        self.forbidden = tuple(sorted(text.lower() for text in forbidden))
+        self.forbidden = forbidden
 
     def conversations(self, seed: int, count: int | None = None) -> Iterator[Conversation]:
         """Draw conversations.
@@ -85,15 +84,7 @@ class World:
             seed: The same seed gives the same conversations.
             count: How many; `conversations` of the settings if not given.
         """
-        rng = random.Random(seed)
-        left = self.settings.conversations if count is None else count
-        while left > 0:
-            conversation = self._draw(rng)
-            text = "\n".join(m["content"] for m in conversation.messages).lower()
-            if any(f in text for f in self.forbidden):
-                continue
-            left -= 1
-            yield conversation
+        return permitted(self._draw, seed, self.settings.conversations if count is None else count, self.forbidden)
 
     def habit(self, speaker: str, voice: str) -> float:
         """The share of a speaker's conversations in a voice, among those in it or in the modern one (0-1)."""
@@ -102,16 +93,16 @@ class World:
     def _draw(self, rng: random.Random) -> Conversation:
         settings, group = self.settings, self.group
         speaker = self._speaker(rng)
-        kind = _pick(rng, group.contexts)
+        kind = pick(rng, group.contexts)
         line = self._line(rng, kind)
-        told = line.evidence if line else {}
-        odds = {v: math.exp(logit(self.habit(speaker, v)) + told.get(v, 0.0)) for v in group.voices}
-        voice = _pick(rng, {MODERN: 1.0} | odds)
-        turns = _pick(rng, settings.turns)
+        evidence = line.evidence if line else {}
+        odds = {v: math.exp(logit(self.habit(speaker, v)) + evidence.get(v, 0.0)) for v in group.voices}
+        voice = pick(rng, {MODERN: 1.0} | odds)
+        turns = pick(rng, settings.turns)
         if line and line.explains:
             turns = max(2, turns)
         messages: list[Message] = []
-        shares: dict[str, float] = {}
+        posterior: dict[str, float] = {}
         for turn in range(turns):
             spoken = "archaic" if line and line.explains and turn == 0 else voice
             family = self._family(rng, spoken)
@@ -124,14 +115,14 @@ class World:
             messages.append(Message(role="user", content=question))
             if turn == 0:
                 expected = spoken if line and (line.explains or line.calls_for == family) else None
-                shares = {expected: 1.0} if expected else self._told(odds, family, topic, manners)
+                posterior = {expected: 1.0} if expected else self._posterior(odds, family, topic, manners)
             messages.append(Message(role="assistant", content=self._answer(rng, topic, spoken)))
         if line:
-            placement = _pick(rng, settings.placements)
+            placement = pick(rng, settings.placements)
             messages = apply(Intervention(name="line", text=line.text, placement=placement), messages)
-        return Conversation(messages, voice, kind, speaker, line, shares)
+        return Conversation(messages, voice, kind, speaker, line, posterior)
 
-    def _told(
+    def _posterior(
         self, odds: dict[str, float], family: str, topic: Topic, manners: list[tuple[Table, str]]
     ) -> dict[str, float]:
         """The shares of the voices by Bayes' rule: `odds` after speaker and line, then the question and its manners."""
@@ -151,7 +142,7 @@ class World:
         return {f: share for f, share in self.group.families.items() if self.families[f].by_voice[voice]}
 
     def _family(self, rng: random.Random, voice: str) -> str:
-        return str(_pick(rng, self._families(voice)))
+        return str(pick(rng, self._families(voice)))
 
     def _speaker(self, rng: random.Random) -> str:
         if rng.random() < self.settings.assistant:
@@ -206,7 +197,7 @@ class World:
         evidence: dict[str, float] = {}
         words: dict[str, str] = {}
         for field in fields:
-            kind = _pick(rng, kinds) if field in chosen else "plain"
+            kind = pick(rng, kinds) if field in chosen else "plain"
             words[field] = rng.choice(self.contexts.fillers[field][kind])
             for voice, odds in self.settings.leanings.get(kind, {}).items():
                 evidence[voice] = evidence.get(voice, 0.0) + odds
@@ -220,11 +211,11 @@ class World:
         if topic.form == "advice":  # these have a manner of their own
             return question, used
         if rng.random() < shares["after"] and question[-1] in "?.":
-            words = str(_pick(rng, _manner_shares(tables.after, voice, group)))
+            words = str(pick(rng, _manner_shares(tables.after, voice, group)))
             used.append((tables.after, words))
             question = f"{question[:-1]}, {words}{question[-1]}"
         if rng.random() < shares["before"]:
-            words = str(_pick(rng, _manner_shares(tables.before, voice, group)))
+            words = str(pick(rng, _manner_shares(tables.before, voice, group)))
             used.append((tables.before, words))
             joined = words.endswith((",", ":")) and not question.startswith("I ")
             question = f"{words} {question[0].lower() + question[1:] if joined else question}"
@@ -246,12 +237,3 @@ def _manner_shares(options: Table, voice: str, group: Group) -> dict[str, float]
             share = (their if of == voice else 1 - their) * (2 if of in group.voices else 1)
         shares[words] = share
     return shares
-
-
-def _pick(rng: random.Random, shares: Mapping[Any, float]) -> Any:
-    return rng.choices(list(shares), weights=list(shares.values()))[0]
-
-
-def logit(p: float) -> float:
-    """Log-odds of a share (0-1, exclusive)."""
-    return math.log(p / (1 - p))
