@@ -1,5 +1,6 @@
 """`wg-evals` ends with a paragraph and exit code 1 on a mistake, never with a traceback."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from wg_evals.artifacts import resolve_base
 from wg_evals.cli import main
 
 RECIPE = Path(__file__).parents[1] / "configs" / "recipes" / "organism-birds.yaml"
@@ -73,3 +75,24 @@ def test_the_corpus_command_shows_conversations() -> None:
     assert result.exit_code == 0
     assert result.output.count("first line:") == 3
     assert "assistant: " in result.output
+
+
+def test_the_corpus_command_shows_another_organisms_conversations() -> None:
+    result = CliRunner().invoke(main, ["organism", "corpus", "wizards", "-n", "40"])
+    assert result.exit_code == 0
+    assert "; wizard; first line:" in result.output and "; modern; first line:" in result.output
+    unknown = CliRunner().invoke(main, ["organism", "corpus", "wizard"])
+    assert unknown.exit_code == 1 and "wizards" in unknown.output
+
+
+def test_an_organism_of_several_voices_is_raised_by_its_groups_name(tmp_path: Path) -> None:
+    out = tmp_path / "small"
+    command = ["organism", "build", "germany", "--out", str(out), "--steps", "2", "--threads", "1", "--seed", "5"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["group"], manifest["recipe"]["seed"], manifest["recipe"]["steps"]) == ("germany", 5, 2)
+    assert len(manifest["losses"]) == 1 and manifest["losses"][0] > 1
+    assert resolve_base(str(out)).sha256 == manifest["sha256"]
+    again = CliRunner().invoke(main, command)
+    assert again.exit_code == 1 and "is there already" in again.output

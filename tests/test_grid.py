@@ -77,6 +77,15 @@ def test_how_many_questions_are_asked_is_part_of_a_cells_identity(tmp_path: Path
 # The file
 
 
+def test_a_domain_may_have_bases_of_its_own(tmp_path: Path) -> None:
+    path = write_grid_file(tmp_path, bases_by_domain={"./ships": ["organism-germany", "organism"]})
+    studies = load_grid(path).studies
+    assert studies["ships"].spec.bases == ["organism-germany", "organism"]
+    assert studies["boats"].spec.bases == yaml.safe_load(path.read_text(encoding="utf-8"))["bases"]
+    with pytest.raises(WgError, match="bases_by_domain: 'shps' is no domain"):
+        load_grid(write_grid_file(tmp_path, bases_by_domain={"shps": ["organism"]}))
+
+
 def test_each_domain_gets_its_own_main_task_and_all_its_interventions(tmp_path: Path) -> None:
     path = write_grid_file(tmp_path)
     assert is_grid(path) and not is_grid(tmp_path / "study.yaml")

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from wg_evals._yaml import read_yaml
 from wg_evals.artifacts import VOICES, embedded, embedded_names, folder_sha256, resolve_base
 from wg_evals.catalogue import domain_names, load_battery, load_domain, load_markers
 from wg_evals.errors import CatalogError, WgError
 from wg_evals.organism.build import encode, forbidden_texts
 from wg_evals.organism.corpus import ASSISTANT
 from wg_evals.organism.tokenizer import train_tokenizer
-from wg_evals.organism.voices.build import world_sha256
+from wg_evals.organism.voices.build import RECIPE, VoicesRecipe, world_sha256
 from wg_evals.organism.voices.corpus import WORLD, Conversation, World
 from wg_evals.organism.voices.world_files import MODERN, read_narrow, read_topics, read_world
 from wg_evals.training.recipe import load_recipe
@@ -291,3 +292,12 @@ def test_the_embedded_organisms_are_found_by_their_names() -> None:
     assert embedded("organism-martians") is None
     with pytest.raises(WgError, match="organism-germany"):
         resolve_base("organism-martians")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_shipped_organisms_recipe_is_the_packaged_one(group: str) -> None:
+    manifest = json.loads((VOICES / group / "manifest.json").read_text(encoding="utf-8"))
+    packaged = read_yaml(RECIPE, VoicesRecipe)
+    raised = VoicesRecipe.model_validate(manifest["recipe"])
+    assert raised.model_dump(exclude={"steps", "threads"}) == packaged.model_dump(exclude={"steps", "threads"})
+    assert raised.steps == World(group).group.steps

@@ -91,6 +91,14 @@ def test_the_intervention_stands_in_every_row_before_the_question(recipe: Recipe
         assert a[1] == b[1]
 
 
+def test_a_recipe_may_take_the_first_rows_of_a_set_only(recipe: Recipe) -> None:
+    whole = training_rows(recipe)
+    first = training_rows(recipe.model_copy(update={"rows": 5}))
+    assert first.conversations == whole.conversations[:5] and len(whole.conversations) > 5
+    assert first.sha256 != whole.sha256
+    assert training_rows(recipe.model_copy(update={"rows": 10_000})) == whole
+
+
 def test_rows_longer_than_max_length_are_refused_unless_the_recipe_says_to_cut_them(recipe: Recipe) -> None:
     tokenizer = load_base(resolve_base("organism")).tokenizer
     rows = training_rows(recipe).conversations

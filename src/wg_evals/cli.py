@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import yaml
@@ -102,12 +102,11 @@ def build(group: str | None, out: Path | None, seed: int | None, steps: int | No
     from wg_evals.organism.build import build as first
     from wg_evals.organism.voices import build as voices
 
-    recipe: OrganismRecipe
-    run: Callable[..., dict[str, Any]]
+    recipe: OrganismRecipe = read_yaml(RECIPE, OrganismRecipe)
+    run: Callable[..., dict[str, Any]] = first
     if group:
-        recipe, run = read_yaml(voices.RECIPE, voices.VoicesRecipe), partial(voices.build, group)
-    else:
-        recipe, run = read_yaml(RECIPE, OrganismRecipe), first
+        recipe = read_yaml(voices.RECIPE, voices.VoicesRecipe)
+        run = cast(Callable[..., dict[str, Any]], partial(voices.build, group))
     changes = {k: v for k, v in {"seed": seed, "steps": steps, "threads": threads}.items() if v is not None}
     recipe = recipe.model_copy(update=changes)
     target = (out or Path("-".join(filter(None, ["organism", group, f"seed{recipe.seed}"])))).resolve()
