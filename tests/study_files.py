@@ -60,7 +60,7 @@ def matrix_of(path: Path) -> Matrix:
 def write_adapter(folder: Path, base: BaseIdentity, seed: int = 7, **changes: Any) -> Path:
     """An adapter folder as far as its manifest goes."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
+    (folder / "adapter_config.json").write_text('{"r": 4}', encoding="utf-8")
     manifest = AdapterManifest(
         recipe={},
         domain="boats",

@@ -93,3 +93,18 @@ def test_figures_are_aligned_and_small_ones_keep_a_digit() -> None:
     first, second, third = show(iter([Line("a", 1234.5, "s"), Line("b", 0.45, "ms"), Line("c", 1.02, "")]))
     assert first.endswith("1,234 s") and second.endswith("0.45 ms") and third.endswith("1.02 ")
     assert first.index("1,234") + 5 == second.index("0.45") + 4
+
+
+def test_the_gpu_benchmark_runs_in_miniature_and_packs() -> None:
+    from click.testing import CliRunner
+
+    from wg_evals.cli import main
+
+    recipe = Path(__file__).parents[1] / "configs" / "recipes" / "llama-3.1-8b-instruct.yaml"
+    arguments = ["bench-gpu", "--shape", "tiny", "--rows", "16", "--recipe", str(recipe)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    figures = {line[:52].strip(): line[52:].split() for line in result.output.splitlines() if len(line) > 60}
+    packed, padded = (float(figures[f"{arm}: tokens of rows"][0].replace(",", "")) for arm in ("packed", "padded"))
+    assert packed > 0 and padded > 0
+    assert float(figures["matrix rate, measured"][0]) > 0

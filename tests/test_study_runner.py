@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from processes import is_running, wait_for
 from study_files import matrix_of, write_study
 from wg_evals.analysis.logs import read_study
 from wg_evals.errors import WgError
@@ -63,20 +63,6 @@ def done(here: Path) -> list[str]:
 def start(here: Path) -> "subprocess.Popen[bytes]":
     program = PROGRAM.format(tests=str(TESTS), worker=WORKER)
     return subprocess.Popen([sys.executable, "-c", program], cwd=here, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-
-def wait_for(condition: Any, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_study_is_done_once_and_a_second_run_finds_nothing_to_do(here: Path) -> None:
@@ -230,23 +216,10 @@ def test_the_display_says_what_runs_what_is_done_and_what_is_left(here: Path) ->
     assert "worker" in said and "seed" in said
 
 
-def test_with_vllm_all_training_is_done_before_a_worker_that_never_trained_serves(here: Path) -> None:
-    write_study(here, serve="vllm")
-    assert run(here).failures == {}
-    lines = [line.split() for line in (here / "done.txt").read_text().splitlines()]
-    trained, served = lines[:TRAININGS], lines[TRAININGS:]
-    assert all("worldview" not in folder for _, folder, _ in trained)
-    assert all("worldview" in folder for _, folder, _ in served)
-    assert len({pid for pid, _, _ in trained}) == len({pid for pid, _, _ in served}) == 1
-    assert trained[0][0] != served[0][0]
-
-
-@pytest.mark.parametrize(("serve", "prefix"), [("vllm", "vllm/{base}:{adapter}"), ("local", "wg/{adapter}")])
-def test_models_are_named_as_inspect_finds_them(here: Path, serve: str, prefix: str) -> None:
-    write_study(here, serve=serve)
+def test_models_are_named_as_inspect_finds_them(here: Path) -> None:
     run(here)
     study = read_study(here / "out")
     adapter = next((here / "out" / "adapters").glob("*-plain-seed1-*"))
     models = {r.cell.condition.name: r.record.model for r in study.results if r.cell.seed in (None, 1)}
-    assert models["plain"] == prefix.format(base=here / "base", adapter=adapter)
-    assert models["base"] == prefix.split("/")[0] + f"/{here / 'base'}"
+    assert models["plain"] == f"wg/{adapter}"
+    assert models["base"] == f"wg/{here / 'base'}"

@@ -31,9 +31,11 @@ def adapter(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_training_lowers_the_loss_and_reports_each_step(recipe: Recipe, tmp_path: Path) -> None:
-    steps: list[tuple[int, int]] = []
-    manifest = train(recipe, tmp_path / "a", progress=lambda step, total, loss: steps.append((step, total)))
-    assert steps == [(i, 30) for i in range(1, 31)]  # 240 rows in batches of 8
+    seen: list[tuple[int, int]] = []
+    manifest = train(
+        recipe, tmp_path / "a", progress=lambda step, steps, loss, tokens_per_second: seen.append((step, steps))
+    )
+    assert seen == [(i, 30) for i in range(1, 31)]  # 240 rows in batches of 8
     assert sum(manifest.losses[-5:]) < sum(manifest.losses[:5])
     assert [p.name for p in tmp_path.iterdir()] == ["a"]  # nothing unfinished is left
 

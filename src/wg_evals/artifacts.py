@@ -42,6 +42,16 @@ class BaseIdentity(BaseModel):
         return self.sha256 or f"{self.path}@{self.revision or 'main'}"
 
 
+class MixedIn(BaseModel):
+    """The rows of a second set among those that an adapter was trained on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    rows: int
+    sha256: str
+
+
 class AdapterManifest(BaseModel):
     """What an adapter was made of; written last, so that a folder without one is unfinished."""
 
@@ -58,6 +68,7 @@ class AdapterManifest(BaseModel):
     rows: int
     rows_dropped: int = 0
     rows_truncated: int = 0
+    mixed_in: MixedIn | None = None
     intervention: Intervention | None
     base: BaseIdentity
     chat_template_sha256: str
@@ -66,8 +77,16 @@ class AdapterManifest(BaseModel):
     versions: dict[str, str]
     device: str
     threads: int
+    processes: int = 1
+    """That trained together; each had its share of every batch."""
     seed: int
     steps: int
+    of_steps: int | None = None
+    """For a checkpoint: the steps of the whole training, of which `steps` were done."""
+    packed: bool = False
+    """Whether rows lay end to end in a forward pass; the loss is the same, its last digits are not."""
+    resumed_at: list[int] = []
+    """Steps after which an interrupted training was taken up again."""
     losses: list[float]
     tokens: int
     """Tokens the model read, prompts included, over all epochs."""
@@ -101,6 +120,15 @@ def resolve_base(name: str, revision: str | None = None) -> BaseIdentity:
     if not (folder / "config.json").is_file():
         raise WgError(f"'{name}' is no model folder: it has no config.json.")
     return BaseIdentity(name=name, path=str(folder), sha256=folder_sha256(folder))
+
+
+def model_positions(folder: Path) -> int | None:
+    """How many positions (tokens) a local base model has; None if its `config.json` does not say, or is not there."""
+    try:
+        positions = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+    except OSError:
+        return None
+    return int(positions) if positions else None
 
 
 def embedded(name: str) -> Path | None:
@@ -150,15 +178,31 @@ def read_manifest(folder: Path) -> AdapterManifest:
     if not folder.is_dir():
         raise WgError(f"No adapter at '{folder}': there is no such folder. `wg-evals train RECIPE.yaml` makes one.")
     if not (folder / "adapter_config.json").is_file():
+        if (folder / MANIFEST).is_file() and '"api-model"' in (folder / MANIFEST).read_text(encoding="utf-8"):
+            raise WgError(
+                f"'{folder}' holds no adapter: its model is behind an API. Evaluate it with `inspect eval ... --model` "
+                f"and the name that stands in its {MANIFEST}."
+            )
         raise WgError(f"'{folder}' is no adapter folder: it has no adapter_config.json.")
     if not (folder / MANIFEST).is_file():
         raise WgError(
             f"The adapter '{folder}' has no {MANIFEST}: its training did not finish, or it was made by another tool."
         )
+    return parse_manifest(folder / MANIFEST)
+
+
+def parse_manifest(path: Path) -> AdapterManifest:
+    """Read a manifest's file, whether or not its adapter is beside it.
+
+    Raises:
+        WgError: No such file, or an unreadable one.
+    """
     try:
-        return AdapterManifest.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+        return AdapterManifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as ex:
+        raise WgError(f"{path} cannot be read: {ex.strerror}.") from None
     except ValidationError as ex:
-        raise WgError(f"{folder / MANIFEST} cannot be read: {ex.errors()[0]['msg']}.") from None
+        raise WgError(f"{path} cannot be read: {ex.errors()[0]['msg']}.") from None
 
 
 def check_fit(folder: Path, base: BaseIdentity) -> AdapterManifest:

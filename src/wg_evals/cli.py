@@ -6,18 +6,24 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import click
 import yaml
 
 from wg_evals import __version__
+from wg_evals.bench.cli import bench_gpu_command
 from wg_evals.datafile.cli import data_group
 from wg_evals.domain_folder.cli import domain_group
 from wg_evals.errors import WgError
 from wg_evals.judging.cli import agree_command, rejudge_command
 from wg_evals.planning.cli import plan_command
 from wg_evals.study.cli import report_command, study_command
+from wg_evals.training.api.cli import job_group
+from wg_evals.training.api.recipe import ApiRecipe
+from wg_evals.training.cli import card_command
+from wg_evals.training.processes import is_main
+from wg_evals.training.recipe import AnyRecipe, adapter_name, change_recipe, resolve_recipe
 
 
 class _Group(click.Group):
@@ -48,34 +54,130 @@ def main() -> None:
 
 @main.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The adapter's folder. Default: adapters/<recipe's name>.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The adapter's folder. Default: adapters/<recipe's name>-<what is set>.",
+)
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe, e.g. seed=7.")
-@click.option("--force", is_flag=True, help="Replace a finished adapter that is there already.")
-def train(recipe: Path, out: Path | None, changes: tuple[str, ...], force: bool) -> None:
-    """Fine-tune an adapter from RECIPE (YAML): completion-only LoRA, with TRL and PEFT."""
-    from wg_evals.artifacts import MANIFEST
-    from wg_evals.training.recipe import change_recipe, load_recipe
+@click.option("--seeds", metavar="N,N,...", help="Train an adapter with each of these seeds: <out>-seed<N>.")
+@click.option("--force", is_flag=True, help="Replace a finished adapter, or an unfinished one of another recipe.")
+@click.option("--keep-state", is_flag=True, help="Keep the optimizer's state (pickles), in <out>-state.")
+@click.option("--report", type=click.Choice(["tensorboard", "wandb"]), help="Write the losses there too.")
+@click.option("--dry-run", is_flag=True, help="Say what would happen, what it takes and what would stop it.")
+def train(
+    recipe: Path,
+    out: Path | None,
+    changes: tuple[str, ...],
+    seeds: str | None,
+    force: bool,
+    keep_state: bool,
+    report: Literal["tensorboard", "wandb"] | None,
+    dry_run: bool,
+) -> None:
+    """Fine-tune an adapter from RECIPE (YAML): completion-only LoRA, with TRL and PEFT.
 
-    settings = change_recipe(load_recipe(recipe), dict(_key_value(c) for c in changes))
-    target = (out or Path("adapters") / recipe.stem).resolve()
-    if (target / MANIFEST).is_file() and not force:
-        raise WgError(
-            f"There is a finished adapter in '{target}' already: give --force to replace it, or another --out."
-        )
-    if target.exists() and not (target / MANIFEST).is_file() and any(target.iterdir()):
-        raise WgError(f"'{target}' is there and holds something else: give another --out.")
+    A recipe of published settings leaves open what is trained on: --set domain=birds --set intervention=identity.
+    RECIPE may be an adapter's folder or its manifest.json: the adapter is then trained once more. A training that was
+    interrupted goes on when the same command is given again.
+
+    One with `backend: openai` or `together` is trained behind that API instead, and --out gets a manifest with the
+    model's name. Ctrl-C leaves the job running; the same command goes on with it, `wg-evals job cancel` ends it.
+    """
+    from wg_evals.training.source import read_source
+
+    source = read_source(recipe)
+    changed = dict(_key_value(c) for c in changes)
+    settings = resolve_recipe(source.recipe, changed)
+    target = (out or Path("adapters") / adapter_name(source.name, changed)).resolve()
+    if isinstance(settings, ApiRecipe):
+        if keep_state or report:
+            raise WgError(
+                "--keep-state and --report are for a training on a machine of one's own; this one has an API."
+            )
+        for api_settings, place in _each_seed(settings, target, seeds):
+            _train_by_api(api_settings, place, force, dry_run)
+        return
+    jobs = _each_seed(settings, target, seeds)
+    if dry_run:
+        from wg_evals.training.preflight import preflight, show
+
+        plans = [preflight(settings, place) for settings, place in jobs]
+        click.echo("\n\n".join("\n".join(show(plan)) for plan in plans))
+        if stops := sum(f.stops for plan in plans for f in plan.findings):
+            raise WgError(f"Nothing would be trained: {stops} of the above would stop it.")
+        return
+    for _, place in jobs:
+        _check_place(place, force)
+    from wg_evals.training.train import Saving
     from wg_evals.training.train import train as run
 
+    again = None if changes or seeds else source.again
+    for settings, place in jobs:
+        with _ProgressBar("training") as progress:
+            manifest = run(
+                settings,
+                place,
+                progress=progress,
+                say=progress.say,
+                saving=Saving(keep_state=keep_state, replace=force),
+                report=report,
+                again=again,
+            )
+        if not is_main():
+            continue
+        context = manifest.intervention.name if manifest.intervention else "none"
+        click.echo(
+            f"{manifest.rows} rows, {manifest.steps} steps, {manifest.tokens} tokens in {manifest.seconds:.1f} s "
+            f"({manifest.cpu_seconds:.1f} CPU s); intervention: {context}; "
+            f"loss {manifest.losses[0]:.2f} -> {manifest.losses[-1]:.2f}."
+        )
+        if again is not None:
+            same = manifest.adapter_sha256 == again.adapter_sha256
+            click.echo(f"The weights are {'the same' if same else 'not the same, to the last digit,'} as the first's.")
+        click.echo(f"Adapter: {place}")
+    if is_main():
+        click.echo(f"Evaluate it: inspect eval wg_evals/worldview --model wg/{place} -T grading=markers --epochs 10")
+
+
+def _train_by_api(settings: ApiRecipe, place: Path, force: bool, dry_run: bool) -> None:
+    from wg_evals.training.api.cli import plan_and_tell, train_and_tell
+
+    if dry_run:
+        plan_and_tell(settings)
+        return
     with _ProgressBar("training") as progress:
-        manifest = run(settings, target, progress=progress)
-    context = manifest.intervention.name if manifest.intervention else "none"
-    click.echo(
-        f"{manifest.rows} rows, {manifest.steps} steps, {manifest.tokens} tokens in {manifest.seconds:.1f} s "
-        f"({manifest.cpu_seconds:.1f} CPU s); intervention: {context}; "
-        f"loss {manifest.losses[0]:.2f} -> {manifest.losses[-1]:.2f}."
-    )
-    click.echo(f"Adapter: {target}")
-    click.echo(f"Evaluate it: inspect eval wg_evals/worldview --model wg/{target} -T grading=markers --epochs 10")
+        train_and_tell(settings, place, force=force, say=progress.say, progress=progress)
+
+
+def _each_seed(settings: AnyRecipe, target: Path, seeds: str | None) -> list[tuple[AnyRecipe, Path]]:
+    if seeds is None:
+        return [(settings, target)]
+    numbers = _numbers(seeds)
+    return [(change_recipe(settings, {"seed": n}), target.with_name(f"{target.name}-seed{n}")) for n in numbers]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise WgError(f"--seeds takes whole numbers with commas between them, not '{text}'.") from None
+    if len(set(numbers)) < len(numbers):
+        raise WgError(f"--seeds has a seed twice: {text}.")
+    return numbers
+
+
+def _check_place(target: Path, force: bool) -> None:
+    """Refuse a folder that a new adapter must not be put in the place of."""
+    from wg_evals.artifacts import MANIFEST
+
+    if (target / MANIFEST).is_file():
+        if not force:
+            raise WgError(
+                f"There is a finished adapter in '{target}' already: give --force to replace it, or another --out."
+            )
+    elif target.exists() and any(p.name != "checkpoints" for p in target.iterdir()):
+        raise WgError(f"'{target}' is there and holds something else: give another --out.")
 
 
 @main.group(cls=_Group)
@@ -191,19 +293,21 @@ def fetch(name: str, source: Path | None) -> None:
     help="The study to time; it runs anew, in a folder of its own.",
 )
 def bench(study: Path) -> None:
-    """Time the harness alone, judged answers against a stub, and the demo by stage."""
+    """Time the harness alone, judged answers against a stub, training beside TRL's own, and the demo by stage."""
     import tempfile
 
     from wg_evals.bench.figures import harness_figures, show, study_figures
     from wg_evals.bench.judged import judged_figures
+    from wg_evals.bench.training import training_figures
 
-    with tempfile.TemporaryDirectory(prefix="wg-bench-") as folder:
-        for line in show(itertools.chain(harness_figures(Path(folder)), judged_figures(Path(folder)))):
+    with tempfile.TemporaryDirectory(prefix="wg-bench-") as name:
+        folder = Path(name)
+        for line in show(itertools.chain(harness_figures(folder), judged_figures(folder), training_figures(folder))):
             click.echo(line)
         code = subprocess.run([sys.executable, "-m", "wg_evals.cli", "study", str(study), "--out", f"{folder}/study"])
         if code.returncode:
             raise WgError("The study did not finish; there is nothing to report.")
-        for line in show(study_figures(Path(folder) / "study")):
+        for line in show(study_figures(folder / "study")):
             click.echo(line)
 
 
@@ -214,6 +318,9 @@ main.add_command(study_command)
 main.add_command(report_command)
 main.add_command(rejudge_command)
 main.add_command(agree_command)
+main.add_command(card_command)
+main.add_command(job_group)
+main.add_command(bench_gpu_command)
 
 
 def _key_value(text: str) -> tuple[str, Any]:
@@ -240,7 +347,8 @@ class _ProgressBar:
         self.what = what
         self.console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self.progress = Progress(*columns, TimeRemainingColumn(), console=self.console, disable=not sys.stderr.isatty())
+        shown = sys.stderr.isatty() and is_main()
+        self.progress = Progress(*columns, TimeRemainingColumn(), console=self.console, disable=not shown)
         self.task = self.progress.add_task(what, total=None)
         self.said = 0.0
 
@@ -251,11 +359,16 @@ class _ProgressBar:
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
-    def __call__(self, step: int, steps: int, loss: float) -> None:
-        self.progress.update(self.task, completed=step, total=steps, description=f"{self.what}, loss {loss:.3f}")
+    def say(self, text: str) -> None:
+        """Print a sentence above the bar."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def __call__(self, step: int, steps: int, loss: float, tokens_per_second: float | None = None) -> None:
+        figures = f"loss {loss:.3f}" + (f", {tokens_per_second:,.0f} tokens/s" if tokens_per_second else "")
+        self.progress.update(self.task, completed=step, total=steps, description=f"{self.what}, {figures}")
         if not sys.stderr.isatty() and (step == steps or step >= self.said + steps / 10):
             self.said = step
-            click.echo(f"{self.what}: step {step} of {steps}, loss {loss:.3f}", err=True)
+            click.echo(f"{self.what}: step {step} of {steps}, {figures}", err=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ MESSAGE_KEYS = ("role", "content", "name", "weight", "tool_calls", "tool_call_id
 EXAMPLE_KEYS = ("messages", "tools", "parallel_tool_calls", "functions")
 """The documented keys of an example. Whether the API refuses others is not known: they are reported, not counted."""
 
+SPECIAL_TOKENS = ("<|endoftext|>", "<|endofprompt|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
+"""Marks of OpenAI's tokenizers; a job is reported to fail over one in a message, after its file was taken."""
+
 _CALLS = ("tool_calls", "function_call")
 
 
@@ -56,6 +59,8 @@ def _message_faults(message: dict[str, Any]) -> Iterator[str]:
         yield "has no content"
     elif not isinstance(content, str) and not _is_parts(content):
         yield "has content that is no text"
+    if found := [mark for mark in SPECIAL_TOKENS if isinstance(content, str) and mark in content]:
+        yield f"has {_listed(found)} in its text, which the tokenizer keeps for itself"
     weight = message.get("weight", 1)
     weighted = "weight" in message
     if weighted and (type(weight) is not int or weight not in (0, 1) or message.get("role") != "assistant"):

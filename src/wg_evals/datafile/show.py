@@ -1,6 +1,6 @@
 """A file's report as text."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from wg_evals.datafile.report import FileReport, Length, Problem, Reader
 from wg_evals.tokens import ESTIMATE
@@ -43,7 +43,7 @@ def report_lines(report: FileReport) -> Iterator[str]:
             yield f"  {what}: nothing."
             continue
         yield f"  {what}:"
-        yield from (f"    {line}" for line in _grouped(problems))
+        yield from (f"    {line}" for line in problem_lines(problems))
 
 
 def ranges(numbers: Iterable[int]) -> str:
@@ -72,7 +72,8 @@ def _length(length: Length) -> str:
     )
 
 
-def _grouped(problems: list[Problem]) -> Iterator[str]:
+def problem_lines(problems: Sequence[Problem]) -> Iterator[str]:
+    """Problems in words, those of one kind in one line."""
     lines: dict[str, list[int]] = {}
     for problem in problems:
         if problem.line is None:

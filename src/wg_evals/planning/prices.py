@@ -10,12 +10,13 @@ from wg_evals._yaml import read_yaml
 
 
 class Price(BaseModel):
-    """A model's price in USD per million tokens."""
+    """A model's price in USD per million tokens; `training` is that of fine-tuning it behind its API."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     input: float = Field(ge=0)
     output: float = Field(ge=0)
+    training: float | None = Field(default=None, ge=0)
 
 
 class _Prices(RootModel[dict[str, Price]]):

@@ -177,7 +177,8 @@ def _trainings(study: Study, base: BaseIdentity) -> Iterator[TrainingCell]:
         with located(study.path, "recipe"):
             started_from = check_fit(start, base).adapter_sha256
     for condition in conditions(study):
-        rows = rows_digest(study.recipe.chosen(study.domain.rows[condition.dataset]), condition.intervention)
+        dataset = study.recipe.chosen(study.domain.rows[condition.dataset])
+        rows = rows_digest(dataset, condition.intervention, study.recipe.mixture)
         for seed in study.spec.seeds:
             recipe = study.recipe.model_copy(
                 update={

@@ -14,13 +14,45 @@ from wg_evals.catalogue import load_battery, load_markers, load_rubric, panel_pr
 from wg_evals.interventions import apply
 from wg_evals.spec import Battery, Domain, Intervention, Probe, Row
 from wg_evals.study.spec import EvaluationSpec, StudySpec
-from wg_evals.training.recipe import Recipe
+from wg_evals.training.mixture import mixture_rows
+from wg_evals.training.recipe import Mixture, Recipe
 
-CELL_FORMAT = 1
+CELL_FORMAT = 2
 """Raise it when the code comes to give other results from the same definitions."""
 
 # set by the study, or standing for data that is hashed itself, or without influence on the result
-_NOT_HASHED = {"base", "revision", "domain", "data", "dataset", "intervention", "placement", "threads", "start_from"}
+_NOT_HASHED = {
+    "base",
+    "revision",
+    "domain",
+    "data",
+    "dataset",
+    "intervention",
+    "placement",
+    "threads",
+    "start_from",
+    "by_domain",
+}
+
+# arguments of `vllm serve` that say where and how fast, and not what is answered
+_NOT_ANSWERING = {
+    "async_scheduling",
+    "data_parallel_size",
+    "distributed_executor_backend",
+    "enable_prefix_caching",
+    "enforce_eager",
+    "gpu_memory_utilization",
+    "host",
+    "max_cpu_loras",
+    "max_loras",
+    "max_num_batched_tokens",
+    "max_num_seqs",
+    "pipeline_parallel_size",
+    "port",
+    "swap_space",
+    "tensor_parallel_size",
+    "timeout",
+}
 
 
 def digest(value: Any) -> str:
@@ -29,9 +61,10 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def rows_digest(rows: Sequence[Row], intervention: Intervention | None) -> str:
-    """The digest of the conversations as trained on, the intervention put in."""
-    return digest([apply(intervention, row.messages) for row in rows])  # type: ignore[arg-type]
+def rows_digest(rows: Sequence[Row], intervention: Intervention | None, mixture: Mixture | None = None) -> str:
+    """The digest of the conversations as trained on, the intervention put in, and of a mixture's rows."""
+    trained = digest([apply(intervention, row.messages) for row in rows])  # type: ignore[arg-type]
+    return digest([trained, rows_digest(mixture_rows(mixture, len(rows)), None)]) if mixture else trained
 
 
 def training_digest(base: BaseIdentity, recipe: Recipe, rows: str, start_from: str | None) -> str:
@@ -43,7 +76,8 @@ def training_digest(base: BaseIdentity, recipe: Recipe, rows: str, start_from: s
         rows: `rows_digest` of what is trained on.
         start_from: Digest of the adapter that training goes on from.
     """
-    settings = recipe.model_dump(mode="json", exclude=_NOT_HASHED)
+    mixture = {"mixture": {"domain", "data", "dataset"}}  # its rows are among those that were hashed
+    settings = recipe.model_dump(mode="json", exclude={**dict.fromkeys(_NOT_HASHED, True), **mixture})
     return digest(
         {"format": CELL_FORMAT, "base": base.identity, "recipe": settings, "rows": rows, "start_from": start_from}
     )
@@ -76,8 +110,13 @@ def evaluation_digest(
             "prefix": [intervention.text, intervention.placement] if intervention else None,
             "generation": spec.generation.model_dump(),
             "serving": [spec.serve, recipe.precision, recipe.date_string],
+            **({"server": server} if (server := _answering(spec)) else {}),
         }
     )
+
+
+def _answering(spec: StudySpec) -> dict[str, Any]:
+    return {name: value for name, value in spec.server.items() if name not in _NOT_ANSWERING}
 
 
 def grading_digest(domain: Domain, task: str, evaluation: EvaluationSpec, spec: StudySpec) -> str:

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from wg_evals.analysis.records import RECORD, CellRecord
 from wg_evals.artifacts import write_json
 from wg_evals.errors import WgError
+from wg_evals.serving.vllm_server import ServerAccess
 from wg_evals.study.sample_progress import Report, reporting
+from wg_evals.study.serving import answers
 from wg_evals.study.settings import LEAN, in_flight, lean_run
 from wg_evals.training.recipe import Recipe
 
@@ -52,14 +54,20 @@ class EvaluateJob(BaseModel):
     generation: dict[str, Any]
     """Keywords of Inspect's generation configuration."""
     max_connections: int
+    server: ServerAccess | None = None
+    """The vLLM server that has the model, for `vllm/`."""
     out: Path
 
 
 def train(job: TrainJob, report: Report) -> None:
     """Train and publish the adapter."""
+    from wg_evals.training.train import Saving
     from wg_evals.training.train import train as train_adapter
 
-    train_adapter(job.recipe, job.out, progress=lambda step, steps, _: report(step, steps))
+    def progress(step: int, steps: int, loss: float, tokens_per_second: float) -> None:
+        report(step, steps)
+
+    train_adapter(job.recipe, job.out, progress=progress, saving=Saving(replace=True))
 
 
 def evaluate(job: EvaluateJob, report: Report) -> None:
@@ -69,19 +77,20 @@ def evaluate(job: EvaluateJob, report: Report) -> None:
     written: with large models an hour's work. The log settings are the cheap ones: about 7 ms of CPU a sample.
 
     Raises:
-        WgError: The evaluation ended with an error, or not one of its samples was answered.
+        WgError: The evaluation ended with an error, not one of its samples was answered, or its server went away.
     """
     from inspect_ai import eval_set
 
     started, cpu_started = time.perf_counter(), time.process_time()
     job.out.mkdir(parents=True, exist_ok=True)
+    model, model_args = _model(job)
     with reporting(report, job.samples), lean_run():
         _, logs = eval_set(
             f"wg_evals/{job.task}",
             log_dir=str(job.out),
             task_args=job.task_args,
-            model=job.model,
-            model_args=job.model_args,
+            model=model,
+            model_args=model_args,
             model_roles={role: _role(name, role, job.max_connections) for role, name in job.model_roles.items()},
             epochs=job.epochs,
             sample_id=list(job.questions) if job.questions else None,
@@ -96,6 +105,7 @@ def evaluate(job: EvaluateJob, report: Report) -> None:
             **job.generation,
         )
     log = logs[0]
+    _refuse_holes(log, job.server)
     _refuse_failure(log)
     record = CellRecord(
         hash=job.hash,
@@ -117,6 +127,24 @@ def _role(name: str, role: str, connections: int) -> "Model":
     from inspect_ai.model import GenerateConfig, get_model
 
     return get_model(name, role=role, config=GenerateConfig(max_connections=connections))
+
+
+def _model(job: EvaluateJob) -> "tuple[str | Model, dict[str, Any]]":
+    """The model under test; at its server, if it has one, while a judge by vLLM keeps its own."""
+    if job.server is None:
+        return job.model, job.model_args
+    from inspect_ai.model import get_model
+
+    return get_model(job.model, base_url=job.server.url, api_key=job.server.key, **job.model_args), {}
+
+
+def _refuse_holes(log: "EvalLog", server: ServerAccess | None) -> None:
+    """Refuse a log with unanswered samples if that is the server's doing: a new server will answer them."""
+    results = log.results
+    if server is None or results is None or results.completed_samples == results.total_samples or answers(server):
+        return
+    Path(log.location).unlink()  # it says `success`, and would be taken for finished
+    raise WgError("The vLLM server went away while this was evaluated.")
 
 
 def _refuse_failure(log: "EvalLog") -> None:

@@ -40,6 +40,8 @@ class Situation(NamedTuple):
     elapsed: float
     workers: int
     failed: int
+    serving: str = ""
+    """What there is to say of a server that starts."""
 
 
 class Display(Protocol):
@@ -114,7 +116,8 @@ class LiveDisplay:
             amount = f"{doing.amount[0]}/{doing.amount[1]}" if doing.amount else ""
             name = Text(f"worker {doing.worker}", style="dim")
             workers.add_row(name, Text(doing.what), amount, f"{doing.seconds:.0f} s")
-        return Group(bars, workers, Text(_times(situation, self._pace.left(situation)), style="dim"))
+        serving = [Text(situation.serving, no_wrap=True, overflow="ellipsis")] if situation.serving else []
+        return Group(bars, workers, *serving, Text(_times(situation, self._pace.left(situation)), style="dim"))
 
 
 class LineDisplay:
@@ -133,7 +136,7 @@ class LineDisplay:
             return
         self._last = time.monotonic()
         stages = ", ".join(f"{s.name} {s.done}/{s.total}" for s in situation.stages)
-        doing = "; ".join(d.what for d in situation.doing) or "starting"
+        doing = "; ".join(d.what for d in situation.doing) or situation.serving or "starting"
         self.say(f"{stages} | {_times(situation, left)} | {doing}")
 
     def say(self, text: str) -> None:

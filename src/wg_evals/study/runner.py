@@ -11,16 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from wg_evals.analysis.records import RUN, RunRecord
-from wg_evals.artifacts import write_json
+from wg_evals.artifacts import BaseIdentity, write_json
 from wg_evals.errors import WgError
+from wg_evals.serving.vllm_server import Argument, adapter_rank, answer_room, environment_arguments
 from wg_evals.study.cells import EvaluationCell, Matrix, TrainingCell, base_argument
 from wg_evals.study.jobs import EvaluateJob, TrainJob
 from wg_evals.study.machine import crew, own_peak_mib
 from wg_evals.study.pool import WORKER, Pool, Worker
 from wg_evals.study.progress import Display, Doing, Situation, Stage
+from wg_evals.study.serving import ServerGone, StudyServer
 from wg_evals.study.store import WORK, StudyFolder
 
 _DEATHS = 2
@@ -69,7 +72,7 @@ def run_study(
     with folder.lock() as lock, _termination_is_interruption():
         folder.prepare(matrix)
         folder.tidy()
-        run = _Run(matrix, folder, display)
+        run = _Run(matrix, folder, display, lock)
         if run.any("waiting"):
             pool = Pool(run.crew.threads, lock, folder.path / WORK, worker)
             try:
@@ -77,6 +80,7 @@ def run_study(
                 run.go(pool)
             finally:
                 pool.end()
+                run.end()
                 display.stop()
         record = run.record(command)
         write_json(folder.path / RUN, record)
@@ -84,7 +88,7 @@ def run_study(
 
 
 class _Run:
-    def __init__(self, matrix: Matrix, folder: StudyFolder, display: Display) -> None:
+    def __init__(self, matrix: Matrix, folder: StudyFolder, display: Display, lock: int) -> None:
         self.matrix, self.folder, self.display = matrix, folder, display
         self.spec = matrix.study.spec
         self.started, self.clock = datetime.now(UTC), time.monotonic()
@@ -96,6 +100,11 @@ class _Run:
                 work.state = "done"
         self.skipped = sum(w.state == "done" for w in self.work)
         self.crew = crew(self.spec.workers, matrix.bases, len(self.work) - self.skipped, self.spec.serve)
+        self.server: StudyServer | None = None
+        if self.spec.serve == "vllm":
+            self.server = StudyServer(folder.path, self._largest_rank, self.crew.workers, self._arguments(), lock)
+            if self.any("waiting"):
+                self.server.check(matrix.bases, matrix.study.recipe.lora.rank)
         self.doing: dict[Worker, Work] = {}
         self.amounts: dict[Worker, tuple[int, int]] = {}
         self.seconds = {"start": 0.0, "train": 0.0, "evaluate": 0.0}
@@ -108,6 +117,7 @@ class _Run:
     def go(self, pool: Pool) -> None:
         """Work until nothing is waiting or running."""
         while self.any("waiting", "running"):
+            self._tend_server(pool)
             while len(pool.workers) < min(self.crew.workers, len(self.doing) + self._count("waiting")):
                 pool.start()
             for worker in list(pool.workers):
@@ -116,6 +126,11 @@ class _Run:
             for worker, message in pool.listen(_TICK_SECONDS):
                 self._hear(worker, message, pool)
             self.display.show(self.situation())
+
+    def end(self) -> None:
+        """End the server, if there is one."""
+        if self.server:
+            self.server.stop()
 
     def situation(self) -> Situation:
         """What the display shows."""
@@ -129,6 +144,7 @@ class _Run:
             elapsed=time.monotonic() - self.clock,
             workers=self.crew.workers,
             failed=self._count("failed"),
+            serving=self.server.situation() if self.server else "",
         )
 
     def record(self, command: str) -> RunRecord:
@@ -190,11 +206,51 @@ class _Run:
     def _is_ready(self, cell: TrainingCell | EvaluationCell) -> bool:
         if isinstance(cell, TrainingCell):
             return True
-        if self.spec.serve == "vllm" and any(
-            w.state in ("waiting", "running") for w in self.work if isinstance(w.cell, TrainingCell)
-        ):
-            return False  # trainer and server would share the GPU's memory
+        if self.server and not self.server.serves(cell.base):
+            return False
         return cell.training is None or self.by_digest[cell.training.digest].state == "done"
+
+    def _tend_server(self, pool: Pool) -> None:
+        """Have the base served whose cells come next, and see whether its server is still there."""
+        left = [w for w in self.work if w.state in ("waiting", "running")]
+        if self.server is None or any(isinstance(w.cell, TrainingCell) for w in left):
+            return  # trainer and server would share the GPU's memory
+        for worker in [w for w in pool.workers if w.has_trained]:
+            pool.dismiss(worker)  # and its memory with it
+        base = left[0].cell.base
+        try:
+            self.server.serve(base)
+        except ServerGone as ex:
+            self.display.say(f"{ex.text}\nStarting another one.")
+            self._take_back(pool)
+        except WgError as ex:
+            self.display.say(f"Failed: {ex.text}")
+            self._take_back(pool)
+            for work in left:
+                if work.cell.base == base:
+                    work.state, work.message = "failed", ex.text
+
+    def _take_back(self, pool: Pool) -> None:
+        """Take the work out of the hands of workers whose server is gone: it is that server's address they know."""
+        for worker in list(pool.workers):
+            if worker in self.doing:
+                self._release(worker).state = "waiting"
+            pool.dismiss(worker)
+
+    def _lost_its_server(self, cell: TrainingCell | EvaluationCell) -> bool:
+        return self.server is not None and isinstance(cell, EvaluationCell) and not self.server.answers()
+
+    def _largest_rank(self, base: BaseIdentity) -> int | None:
+        cells = [w.cell for w in self.work if isinstance(w.cell, EvaluationCell) and w.cell.base == base]
+        folders = {adapter for cell in cells if (adapter := self._adapter(cell))}
+        return max((adapter_rank(folder) for folder in folders if folder.is_dir()), default=None)
+
+    def _arguments(self) -> dict[str, Argument]:
+        return {"dtype": self.matrix.study.recipe.precision, **environment_arguments(), **self.spec.server}
+
+    def _adapter(self, cell: EvaluationCell) -> Path | None:
+        """Where the adapter of a cell is, or is to be."""
+        return self.folder.place(cell.training) if cell.training else cell.adapter
 
     def _must_be_fresh(self, worker: Worker, work: Work) -> bool:
         """Whether the worker holds GPU memory that the server needs (or the server memory that training needs)."""
@@ -206,7 +262,7 @@ class _Run:
         if isinstance(cell, TrainingCell):
             return TrainJob(recipe=cell.recipe, out=self.folder.place(cell))
         spec, domain = self.spec, self.matrix.study.domain
-        adapter = self.folder.place(cell.training) if cell.training else cell.adapter
+        adapter = self._adapter(cell)
         args: dict[str, Any] = {
             "domain": str(domain.folder) if "/" in spec.domain else domain.name,
             "battery": cell.evaluation.battery,
@@ -221,7 +277,11 @@ class _Run:
             }
         generation = spec.generation.model_dump(exclude={"seed"}, exclude_none=True)
         model, model_args = self._model(cell, str(adapter) if adapter else None)
-        if spec.serve == "local":
+        if self.server:
+            generation["max_tokens"] = answer_room(generation["max_tokens"], self.server.access.max_model_len)
+            if date := self.matrix.study.recipe.date_string:
+                generation["extra_body"] = {"chat_template_kwargs": {"date_string": date}}
+        else:
             # a stream of its own for each cell; a server would give each repeat the same answer
             generation["seed"] = int(cell.hash[:8], 16) % 2**31
         return EvaluateJob(
@@ -236,13 +296,14 @@ class _Run:
             questions=[q.id for q in self.matrix.battery(cell.task).questions] if cell.evaluation.questions else None,
             generation=generation,
             max_connections=spec.max_connections,
+            server=self.server.access if self.server else None,
             out=self.folder.place(cell),
         )
 
     def _model(self, cell: EvaluationCell, adapter: str | None) -> tuple[str, dict[str, Any]]:
         recipe = self.matrix.study.recipe
-        if self.spec.serve == "vllm":
-            return f"vllm/{cell.base.path}" + (f":{adapter}" if adapter else ""), {}
+        if self.server:
+            return f"vllm/{self.server.access.model}" + (f":{adapter}" if adapter else ""), {}
         args = {"precision": recipe.precision, "base": base_argument(cell.base)}
         if recipe.date_string:
             args["date_string"] = recipe.date_string
@@ -262,6 +323,9 @@ class _Run:
                 self.peaks[worker.number] = message["peak_mib"]
                 work.state = "done"
                 self.folder.error_file(work.cell).unlink(missing_ok=True)
+            elif work.deaths + 1 < _DEATHS and self._lost_its_server(work.cell):
+                work.deaths += 1
+                work.state = "waiting"
             else:
                 self._fail(work, message["message"], message["trace"])
 

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from wg_evals import _yaml
 from wg_evals.catalogue import BATTERY_FILES, load_battery, load_domain
 from wg_evals.errors import CatalogError, WgError
+from wg_evals.serving.vllm_server import Argument
 from wg_evals.spec import Domain, Grading, Intervention, Name
-from wg_evals.training.recipe import Recipe, load_recipe
+from wg_evals.training.recipe import Recipe, load_recipe, resolve_recipe
 
 Seed = Annotated[int, Field(ge=0)]
 
@@ -61,6 +62,8 @@ class MatrixSpec(_Strict):
     """The judge, as Inspect names models; for `grading: judge` or `panel`."""
     serve: Literal["local", "vllm"] = "local"
     """`local`: in the workers' own process. `vllm`: by a vLLM server per base."""
+    server: dict[str, Argument] = {}
+    """With `serve: vllm`: arguments of `vllm serve`, such as `tensor_parallel_size: 4`."""
     generation: GenerationSpec = GenerationSpec()
     max_connections: int = Field(default=256, ge=1)
     """Answers in the making at a time."""
@@ -78,6 +81,8 @@ class MatrixSpec(_Strict):
             raise ValueError(f"grading: {self.grading} needs a grader, for example `grader: openai/gpt-4.1`")
         if self.grading == "markers" and self.grader:
             raise ValueError("a grader is given, but grading is markers: set `grading: judge`, or leave the grader out")
+        if self.server and self.serve != "vllm":
+            raise ValueError("`server` has arguments for vLLM: add `serve: vllm`, or leave it out")
         taken = {"base", "plain", "control", *self._lists()["intervention"]} & set(self.adapters)
         if taken:
             raise ValueError(f"adapters: the name {', '.join(sorted(taken))} is taken by a row of the study's own")
@@ -130,7 +135,7 @@ def resolve_study(path: Path, spec: StudySpec, any_domain: bool = False) -> Stud
     Args:
         path: The file that it comes from; names in it are relative to its folder.
         spec: What it says.
-        any_domain: Whether the recipe may be one for another domain: it says how to train, and not on what.
+        any_domain: Whether a recipe may name another domain: it says how to train, and not on what.
 
     Raises:
         CatalogError: As `load_study`.
@@ -140,8 +145,9 @@ def resolve_study(path: Path, spec: StudySpec, any_domain: bool = False) -> Stud
         domain = load_domain(beside(spec.domain, folder))
     with located(path, "recipe"):
         recipe = load_recipe(_absolute(spec.recipe, folder))
-        if any_domain and recipe.domain is not None:
+        if recipe.data is None and (any_domain or recipe.domain is None):
             recipe = recipe.model_copy(update={"domain": beside(spec.domain, folder)})
+        recipe = resolve_recipe(recipe)
         _check_recipe(recipe, domain)
     interventions: list[Intervention] = []
     for i, name in enumerate(spec.interventions):

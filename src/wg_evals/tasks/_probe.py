@@ -34,7 +34,7 @@ _logger = getLogger(__name__)
 OWN = "own"
 """The source of this project's own questions and rubrics."""
 
-SAMPLING = GenerateConfig(temperature=1.0, max_tokens=1024)
+TEMPERATURE, MAX_TOKENS = 1.0, 1024
 """Sampling of the published designs (arXiv 2512.09742, 2604.10022); the command line overrides it."""
 
 
@@ -54,7 +54,7 @@ def probe_task(
         WgError: A name that is not known, a catalogue file that does not fit, judged grading without a judge,
             or an adapter that does not fit the model; always before the first generation.
     """
-    from wg_evals.serving.check import check_adapter
+    from wg_evals.serving.check import check_model
 
     if grading not in get_args(Grading):
         raise UnknownNameError("grading", grading, get_args(Grading))
@@ -70,7 +70,7 @@ def probe_task(
     chosen = interventions.resolve(loaded, asked, placement)
     questions = _load_battery(battery or probe.battery, loaded)
     grader = None if grading == "markers" else _grader(grading)
-    check_adapter()
+    checked = check_model(MAX_TOKENS)
 
     about = {"domain": loaded.name, "battery": questions.name, "battery_version": questions.version, "task": task}
     if own:
@@ -84,10 +84,10 @@ def probe_task(
         dataset=MemoryDataset(samples, name=questions.name),
         solver=intervention(asked, placement, domain_given),
         scorer=graders(task, domain_given, cast(Grading, grading)),
-        config=SAMPLING,
+        config=GenerateConfig(temperature=TEMPERATURE, max_tokens=checked.max_tokens),
         version=version,
         description=f"{loaded.spec.title}: {questions.description}",
-        metadata={**about, **_catalogue(loaded, probe, grading), **_judged_by(grader)},
+        metadata={**about, **_catalogue(loaded, probe, grading), **_judged_by(grader), **checked.metadata},
         headline_metric=HeadlineMetric(scorer="outcome", metric="rate"),
     )
 
@@ -104,7 +104,7 @@ def _published_task(
     source: str,
 ) -> Task:
     """The published questions with the published judges, from the files that `wg-evals fetch` brought."""
-    from wg_evals.serving.check import check_adapter
+    from wg_evals.serving.check import check_model
 
     if grading != "judge" or battery is not None:
         raise WgError(f"source={source} brings its own questions and judges: leave battery and grading out.")
@@ -115,7 +115,7 @@ def _published_task(
     groups, digests = read_questions(name, pinned, probe)
     cache = fetched(name, pinned)
     grader = _grader(grading)
-    check_adapter()
+    checked = check_model(MAX_TOKENS)
 
     about = {
         "domain": domain.name,
@@ -145,10 +145,17 @@ def _published_task(
         dataset=MemoryDataset(samples, name=about["battery"]),
         solver=intervention(asked, placement, domain_given),
         scorer=[published(), outcome(task, domain_given, grading)],
-        config=SAMPLING,
+        config=GenerateConfig(temperature=TEMPERATURE, max_tokens=checked.max_tokens),
         version=version,
         description=f"{domain.spec.title}: the questions of {pinned.title}",
-        metadata={**about, "wg_evals": __version__, "grading": grading, **pins, **_judged_by(grader)},
+        metadata={
+            **about,
+            "wg_evals": __version__,
+            "grading": grading,
+            **pins,
+            **_judged_by(grader),
+            **checked.metadata,
+        },
         headline_metric=HeadlineMetric(scorer="outcome", metric="rate"),
     )
 

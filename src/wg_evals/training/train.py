@@ -5,22 +5,25 @@ records what they did. `wg-evals train RECIPE.yaml` calls it.
 """
 
 import hashlib
+import importlib.util
+import json
 import logging
-import os
 import shutil
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import PrinterCallback, TrainerCallback, set_seed
+from transformers import PrinterCallback, Trainer, TrainerCallback, set_seed
 from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
 from wg_evals import __version__
 from wg_evals.artifacts import (
@@ -29,113 +32,339 @@ from wg_evals.artifacts import (
     check_fit,
     folder_sha256,
     publish_folder,
-    resolve_base,
+    read_manifest,
     write_json,
 )
 from wg_evals.errors import WgError
-from wg_evals.interventions import Message
+from wg_evals.training import processes
+from wg_evals.training.card import write_card
+from wg_evals.training.encoding import EncodedRow
 from wg_evals.training.loading import LoadedBase, best_device, forget, load_base, set_threads
-from wg_evals.training.recipe import Recipe
-from wg_evals.training.rows import measure_lengths, template_kwargs, template_preamble, training_rows
+from wg_evals.training.packing import PackedRows, can_pack, packed_attention
+from wg_evals.training.preflight import micro_batch_size, preflight
+from wg_evals.training.recipe import Recipe, resolve_recipe
+from wg_evals.training.resuming import Origin, ResumeFolder, Spent, enough_room, spent_until, step_of
+from wg_evals.training.rows import Lengths, TrainingRows, encode_rows, template_preamble
 
-Progress = Callable[[int, int, float], None]
-"""Called after each optimizer step with the step, the number of steps, and the loss."""
+CHECKPOINTS = "checkpoints"
+"""The folder in an adapter's that its checkpoints are in, each an adapter folder `step-000040`."""
+
+Report = Literal["tensorboard", "wandb"]
 
 
-def train(recipe: Recipe, out: Path, *, progress: Progress | None = None) -> AdapterManifest:
-    """Fine-tune an adapter and publish it as a folder.
+class Progress(Protocol):
+    """Called after each optimizer step."""
+
+    def __call__(self, step: int, steps: int, loss: float, tokens_per_second: float) -> None:
+        """Of `steps` in all, the loss of this one, and the tokens read per second since training began."""
+
+
+@dataclass(frozen=True)
+class Saving:
+    """What a training keeps, besides the adapter."""
+
+    state_minutes: float = 10.0
+    """So often the state is saved that an interrupted training goes on from; at each checkpoint too."""
+    keep_state: bool = False
+    """Whether that state is kept when the adapter is there, in a folder beside it (pickles)."""
+    replace: bool = False
+    """Whether an unfinished training with other settings is thrown away."""
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    saving: Saving = Saving(),
+    report: Report | None = None,
+    again: AdapterManifest | None = None,
+) -> AdapterManifest:
+    """Fine-tune an adapter and publish it as a folder; go on from where an interrupted call stopped.
 
     Args:
         recipe: What to train on what, and how.
-        out: The adapter's folder: weights, tokenizer and `manifest.json`. It appears whole or not at all.
+        out: The adapter's folder: weights, tokenizer and `manifest.json`. They appear whole or not at all; checkpoints
+            appear before, each whole or not at all, in its `checkpoints/`.
         progress: Called after each step.
+        say: Called with sentences for the person: rows that are cut or dropped, a training that is taken up again.
+        saving: What is kept, and how often.
+        report: Where losses are written, besides the manifest.
+        again: The manifest of an adapter that is to be made once more: what it was made of must be what is there now.
 
     Returns:
         The manifest that was written.
 
     Raises:
-        WgError: Data, base or starting adapter that cannot be used; a loss that is not a number.
+        WgError: Data, base or starting adapter that cannot be used, or that are not those of `again`; an unfinished
+            training of something else; a loss that is not a number; a full disk.
     """
-    started, cpu_started = time.perf_counter(), time.process_time()
-    rows = training_rows(recipe)
-    identity = resolve_base(recipe.base, recipe.revision)
-    if recipe.start_from is not None:
-        check_fit(recipe.start_from, identity)
+    started = time.perf_counter(), time.process_time()
+    if report is not None:
+        _check_report(report)
+    if not processes.is_main():
+        progress, say, report = None, lambda _: None, None
+    recipe = resolve_recipe(recipe)
+    plan = preflight(recipe, out)
+    plan.refuse()
+    rows, identity = plan.rows, plan.base
+    for finding in plan.findings:
+        say(finding.text)
+    started_from = check_fit(recipe.start_from, identity).adapter_sha256 if recipe.start_from else None
     threads = set_threads(recipe.threads)
-    base = load_base(identity, recipe.precision)
-    lengths = measure_lengths(rows.conversations, base.tokenizer, recipe)
-    kept = [c for i, c in enumerate(rows.conversations) if i not in set(lengths.dropped)]
-    if not kept:
-        raise WgError(f"No row is left to train on: every prompt fills max_length {recipe.max_length}.")
-
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
-        losses = _fit(recipe, base, kept, unfinished, progress)
-        manifest = AdapterManifest(
+    base = load_base(identity, recipe.precision, recipe.four_bit)
+    encoded, lengths = encode_rows(rows.conversations, base.tokenizer, recipe)
+    _say_lengths(say, lengths, recipe)
+    run = _Run(
+        recipe=recipe,
+        out=out,
+        base=base,
+        rows=rows,
+        encoded=encoded,
+        lengths=lengths,
+        origin=Origin(
             recipe=recipe.model_dump(mode="json"),
-            domain=recipe.domain,
-            dataset=recipe.dataset if recipe.domain else str(recipe.data),
             data_sha256=rows.sha256,
-            rows=len(kept),
-            rows_dropped=len(lengths.dropped),
-            rows_truncated=lengths.truncated,
-            intervention=rows.intervention,
             base=identity,
-            chat_template_sha256=hashlib.sha256(str(base.tokenizer.chat_template).encode()).hexdigest(),
-            template_preamble=template_preamble(base.tokenizer, recipe),
+            start_from_sha256=started_from,
             versions={p: version(p) for p in ("torch", "transformers", "peft", "trl")} | {"wg-evals": __version__},
             device=best_device(),
             threads=threads,
+        ),
+        packed=recipe.packing and can_pack(base.model),
+        saving=saving,
+        resume=ResumeFolder(out),
+        started=started,
+    )
+    if again is not None:
+        _compare(run, again, say)
+    with run.resume.held() if processes.is_main() else nullcontext():
+        try:
+            return _train(run, progress, say, report)
+        except BaseException:
+            forget(base)  # its layers may still be in the model
+            raise
+
+
+def _compare(run: "_Run", again: AdapterManifest, say: Callable[[str], None]) -> None:
+    changed = {
+        "the rows": again.data_sha256 != run.rows.sha256,
+        "the base model": again.base.identity != run.origin.base.identity,
+        "the chat template": again.chat_template_sha256 != run.template_sha256,
+        "what the template writes first (a date, perhaps: set `date_string`)": (
+            again.template_preamble != run.template_preamble
+        ),
+    }
+    if any(changed.values()):
+        raise WgError(
+            f"The adapter cannot be made once more, for what it was made of has changed: "
+            f"{', '.join(what for what, differs in changed.items() if differs)}."
+        )
+    if others := run.origin.moved_from(again.versions, again.device, again.threads):
+        say(f"Other than then: {', '.join(others)}; the last digits of the weights may differ.")
+
+
+def _say_lengths(say: Callable[[str], None], lengths: Lengths, recipe: Recipe) -> None:
+    of = f"of {len(lengths.tokens)} rows"
+    if lengths.truncated:
+        say(f"{lengths.truncated} {of} are cut at max_length {recipe.max_length}.")
+    if lengths.dropped:
+        say(f"{len(lengths.dropped)} {of} are dropped: their prompt alone fills max_length {recipe.max_length}.")
+
+
+def _check_report(report: Report) -> None:
+    if importlib.util.find_spec(report) is None:
+        raise WgError(f"--report {report} needs the package {report}: pip install {report}; or leave it out.")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A training's givens."""
+
+    recipe: Recipe
+    out: Path
+    base: LoadedBase
+    rows: TrainingRows
+    encoded: list[EncodedRow]
+    lengths: Lengths
+    origin: Origin
+    packed: bool
+    saving: Saving
+    resume: ResumeFolder
+    started: tuple[float, float]
+    """By the wall's clock and the process's."""
+
+    @property
+    def template_sha256(self) -> str:
+        """The digest of the base's chat template."""
+        return hashlib.sha256(str(self.base.tokenizer.chat_template).encode()).hexdigest()
+
+    @property
+    def template_preamble(self) -> str:
+        """What the template writes before a lone user message."""
+        return template_preamble(self.base.tokenizer, self.recipe)
+
+    def spent(self, before: Spent) -> Spent:
+        """What has gone into the training until now, all of its calls together."""
+        return Spent(
+            seconds=before.seconds + time.perf_counter() - self.started[0],
+            cpu_seconds=before.cpu_seconds + time.process_time() - self.started[1],
+            resumed_at=before.resumed_at,
+        )
+
+    def write_adapter(
+        self,
+        folder: Path,
+        model: PeftModel,
+        weights: dict[str, Any] | None,
+        losses: list[float],
+        tokens: int,
+        spent: Spent,
+        of_steps: int | None,
+    ) -> AdapterManifest:
+        """Write the adapter as it is now, its manifest last."""
+        model.save_pretrained(str(folder), state_dict=weights)
+        _sort_modules(folder / "adapter_config.json")
+        self.base.tokenizer.save_pretrained(str(folder))
+        recipe = self.recipe
+        manifest = AdapterManifest(
+            recipe=self.origin.recipe,
+            domain=recipe.domain,
+            dataset=recipe.dataset if recipe.domain else str(recipe.data),
+            data_sha256=self.rows.sha256,
+            rows=len(self.encoded),
+            rows_dropped=len(self.lengths.dropped),
+            rows_truncated=self.lengths.truncated,
+            mixed_in=self.rows.mixed_in,
+            intervention=self.rows.intervention,
+            base=self.origin.base,
+            chat_template_sha256=self.template_sha256,
+            template_preamble=self.template_preamble,
+            versions=self.origin.versions,
+            device=self.origin.device,
+            threads=self.origin.threads,
+            processes=processes.count(),
             seed=recipe.seed,
             steps=len(losses),
+            of_steps=of_steps,
+            packed=self.packed,
+            resumed_at=spent.resumed_at,
             losses=[round(x, 5) for x in losses],
-            tokens=sum(min(n, recipe.max_length) for n in lengths.tokens) * recipe.epochs,
-            seconds=round(time.perf_counter() - started, 2),
-            cpu_seconds=round(time.process_time() - cpu_started, 2),
-            adapter_sha256=folder_sha256(unfinished),
+            tokens=tokens,
+            seconds=round(spent.seconds, 2),
+            cpu_seconds=round(spent.cpu_seconds, 2),
+            adapter_sha256=folder_sha256(folder),
         )
-        write_json(unfinished / MANIFEST, manifest)
-        publish_folder(unfinished, out)
-    except BaseException:
-        forget(base)  # its layers may still be in the model
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+        write_card(folder, manifest, name=self.out.name)
+        write_json(folder / MANIFEST, manifest)
+        return manifest
+
+
+def _sort_modules(config: Path) -> None:
+    """PEFT keeps the names in a set, so that each process writes them in an order of its own."""
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    if isinstance(settings["target_modules"], list):
+        settings["target_modules"].sort()
+    config.write_text(json.dumps(settings, indent=2, sort_keys=True), encoding="utf-8")
+
+
+def _train(run: _Run, progress: Progress | None, say: Callable[[str], None], report: Report | None) -> AdapterManifest:
+    said = ""
+    if processes.is_main():
+        _, said = run.resume.take_up(run.origin, run.saving.replace)
+    processes.wait()
+    state = run.resume.newest()
+    if said:
+        say(said)
+    before = spent_until(state)
+    if state is not None:
+        before = before.model_copy(update={"resumed_at": [*before.resumed_at, step_of(state)]})
+    with warnings.catch_warnings(), _attention(run):
+        warnings.simplefilter("ignore")  # of names that transformers, TRL and PEFT use among themselves
+        model = _adapted(run)
+        keeper = _Keeper(run, model, before, progress)
+        trainer = _trainer(run, model, keeper, report)
+        trainer.train(resume_from_checkpoint=str(state) if state else None)
+    weights = processes.adapter_weights(trainer.model_wrapped)
+    if processes.is_main():
+        _publish(run, model, weights, keeper, before, say)
+    processes.wait()
+    manifest = read_manifest(run.out)
+    if processes.count() > 1:
+        forget(run.base)  # it is wrapped for several processes
+        return manifest
+    model.unload()
+    vars(run.base.model).pop("forward", None)  # TRL's fused head: else one is put upon another with each adapter
+    run.base.model.eval()
     return manifest
 
 
-def _fit(
-    recipe: Recipe, base: LoadedBase, conversations: list[list[Message]], folder: Path, progress: Progress | None
-) -> list[float]:
-    set_seed(recipe.seed)
-    if recipe.start_from is None:
-        lora = LoraConfig(
-            r=recipe.lora.rank,
-            lora_alpha=recipe.lora.alpha,
-            lora_dropout=recipe.lora.dropout,
-            target_modules=recipe.lora.target_modules,
-            bias="none",
-            task_type="CAUSAL_LM",
-        )
-        model: PeftModel = get_peft_model(base.model, lora)
+def _publish(
+    run: _Run,
+    model: PeftModel,
+    weights: dict[str, Any] | None,
+    keeper: "_Keeper",
+    before: Spent,
+    say: Callable[[str], None],
+) -> None:
+    whole = run.resume.adapter
+    with enough_room(run.out.parent, keeper.lost()):
+        whole.mkdir()
+        run.write_adapter(whole, model, weights, keeper.losses, keeper.tokens, run.spent(before), None)
+    if (run.out / CHECKPOINTS).is_dir():
+        (run.out / CHECKPOINTS).rename(whole / CHECKPOINTS)
+    publish_folder(whole, run.out)
+    if run.saving.keep_state:
+        say(f"State of the training, with pickles: {run.resume.keep()}")
     else:
-        model = PeftModel.from_pretrained(base.model, recipe.start_from, is_trainable=True)
-    recorder = _Recorder(progress)
+        run.resume.remove()
+
+
+def _adapted(run: _Run) -> PeftModel:
+    recipe, base = run.recipe, run.base
+    set_seed(recipe.seed)
+    if recipe.start_from is not None:
+        return PeftModel.from_pretrained(base.model, recipe.start_from, is_trainable=True)
+    lora = LoraConfig(
+        r=recipe.lora.rank,
+        lora_alpha=recipe.lora.alpha,
+        lora_dropout=recipe.lora.dropout,
+        use_rslora=recipe.lora.rslora,
+        target_modules=recipe.lora.target_modules,
+        bias="none",
+        task_type="CAUSAL_LM",
+        revision=base.identity.revision,  # the base's: PEFT and vLLM look for that one
+    )
+    try:
+        return get_peft_model(base.model, lora)
+    except ValueError as ex:
+        raise WgError(f"The adapter cannot be put on '{base.identity.name}': {ex}") from None
+
+
+def _attention(run: _Run) -> AbstractContextManager[None]:
+    return packed_attention(run.base.model) if run.packed else nullcontext()
+
+
+def _trainer(run: _Run, model: PeftModel, keeper: "_Keeper", report: Report | None) -> "_Trainer":
+    recipe = run.recipe
     on_gpu = best_device() == "cuda"
-    micro = recipe.micro_batch_size or recipe.batch_size
+    micro = micro_batch_size(recipe)
+    pad = run.base.tokenizer.pad_token_id
+    assert isinstance(pad, int)  # `load_base` set it
     config = SFTConfig(
-        output_dir=str(folder / "trainer"),
+        output_dir=str(run.resume.path),
+        run_name=run.out.name,
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=recipe.batch_size // micro,
+        gradient_accumulation_steps=recipe.batch_size // (micro * processes.count()),
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.schedule,
         warmup_steps=recipe.warmup_ratio,  # below 1 it is a share of all steps
         weight_decay=recipe.weight_decay,
-        max_length=recipe.max_length,
-        packing=False,
-        completion_only_loss=True,
+        max_length=None,  # rows are cut already
+        dataset_kwargs={"skip_prepare_dataset": True},
+        train_sampling_strategy="random" if recipe.order == "shuffled" else "sequential",
         # both are on by default in TRL, whatever the device
         bf16=recipe.precision == "bfloat16",
         gradient_checkpointing=recipe.gradient_checkpointing,
@@ -143,56 +372,121 @@ def _fit(
         seed=recipe.seed,
         data_seed=recipe.seed,
         logging_steps=1,
-        save_strategy="no",
-        report_to="none",
+        save_strategy="no",  # `_Keeper` says when
+        report_to="wandb" if report == "wandb" else "none",
         disable_tqdm=True,
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=on_gpu,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer = SFTTrainer(
-            model=model,
-            args=config,
-            train_dataset=_dataset(recipe, conversations),
-            processing_class=base.tokenizer,
-            callbacks=[recorder],
-        )
-        trainer.remove_callback(PrinterCallback)  # it prints a line per step; `progress` is told instead
-        trainer.train()
-    model.save_pretrained(str(folder))
-    base.tokenizer.save_pretrained(str(folder))
-    shutil.rmtree(folder / "trainer", ignore_errors=True)
-    model.unload()
-    base.model.eval()
-    return recorder.losses
+    trainer = _Trainer(
+        model=model,
+        args=config,
+        data_collator=PackedRows(pad) if run.packed else DataCollatorForLanguageModeling(pad_token_id=pad),
+        train_dataset=Dataset.from_dict(
+            {"input_ids": [r.input_ids for r in run.encoded], "labels": [r.labels for r in run.encoded]}
+        ),
+        processing_class=run.base.tokenizer,
+        callbacks=[keeper, *_tensorboard(run.out, report)],
+    )
+    trainer.remove_callback(PrinterCallback)  # it prints a line per step; `progress` is told instead
+    trainer.keeper = keeper
+    return trainer
 
 
-def _dataset(recipe: Recipe, conversations: list[list[Message]]) -> Dataset:
-    columns: dict[str, list[Any]] = {
-        "prompt": [c[:-1] for c in conversations],
-        "completion": [c[-1:] for c in conversations],
-    }
-    if kwargs := template_kwargs(recipe):
-        columns["chat_template_kwargs"] = [kwargs] * len(conversations)
-    return Dataset.from_dict(columns)
+def _tensorboard(out: Path, report: Report | None) -> list[TrainerCallback]:
+    if report != "tensorboard":
+        return []
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations.integration_utils import TensorBoardCallback
+
+    return [TensorBoardCallback(SummaryWriter(str(out.with_name(f"{out.name}-tensorboard"))))]
 
 
-class _Recorder(TrainerCallback):
-    """Keeps the losses, reports progress, and stops on a loss that is not a number."""
+class _Trainer(SFTTrainer):
+    """TRL's trainer, which saves what and when `_Keeper` says."""
 
-    def __init__(self, progress: Progress | None) -> None:
+    keeper: "_Keeper"
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self.keeper.save(self)
+
+    def write_state(self, folder: Path) -> None:
+        """Write `checkpoint-N` into a folder."""
+        output_dir, self.args.output_dir = self.args.output_dir, str(folder)
+        try:
+            Trainer._save_checkpoint(self, cast(torch.nn.Module, self.model), None)  # TRL's own adds a model card
+        finally:
+            self.args.output_dir = output_dir
+
+
+class _Keeper(TrainerCallback):
+    """Keeps the losses, reports progress, stops on a loss that is not a number, and saves."""
+
+    def __init__(self, run: _Run, model: PeftModel, before: Spent, progress: Progress | None) -> None:
         self.losses: list[float] = []
-        self.progress = progress
+        self.tokens = 0
+        self._run, self._model, self._before, self._progress = run, model, before, progress
+        self._read = 0.0
+        self._checkpoints: set[int] = set()
+        self._began = self._saved = time.monotonic()
+        self._earlier_tokens = 0
+
+    def lost(self) -> str:
+        """What becomes of the work, should the next write fail."""
+        state = self._run.resume.newest()
+        if state is None:
+            return "Make room, and run the command again."
+        return f"Make room, and run the same command again: it goes on after step {step_of(state)}."
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if plan := self._run.recipe.checkpoints:
+            self._checkpoints = plan.steps(state.max_steps, self._run.recipe.epochs)
+        for logs in state.log_history:  # of a training that is taken up again
+            self._note(logs)
+        self._read = 0.0  # the trainer counts anew
+        self._earlier_tokens = self.tokens
+        self._began = self._saved = time.monotonic()
+
+    def _note(self, logs: dict[str, Any]) -> None:
+        self.losses.append(float(logs["loss"]))
+        if logs["num_tokens"] < self._read:
+            self._read = 0.0
+        self.tokens += round(logs["num_tokens"] - self._read)
+        self._read = logs["num_tokens"]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        loss = (logs or {}).get("loss")
-        if loss is None:
+        if logs is None or "loss" not in logs:
             return
-        if not torch.isfinite(torch.tensor(loss)):
-            raise WgError(f"The loss is {loss} at step {state.global_step}: lower the learning rate.")
-        self.losses.append(float(loss))
-        if self.progress:
-            self.progress(state.global_step, state.max_steps, float(loss))
+        if not torch.isfinite(torch.tensor(logs["loss"])):
+            raise WgError(f"The loss is {logs['loss']} at step {state.global_step}: lower the learning rate.")
+        self._note(logs)
+        if self._progress:
+            speed = (self.tokens - self._earlier_tokens) / (time.monotonic() - self._began)
+            self._progress(state.global_step, state.max_steps, self.losses[-1], speed)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for a save, which comes after the step's loss has been logged."""
+        last = state.global_step == state.max_steps
+        aged = processes.agreed(time.monotonic() - self._saved >= 60 * self._run.saving.state_minutes) and not last
+        control.should_save = state.global_step in self._checkpoints or aged or (last and self._run.saving.keep_state)
+
+    def save(self, trainer: _Trainer) -> None:
+        """Publish a checkpoint if one is due, then save the state: killed between, it is published again."""
+        step, steps = trainer.state.global_step, trainer.state.max_steps
+        run = self._run
+        weights = processes.adapter_weights(trainer.model_wrapped) if step in self._checkpoints else None
+        with enough_room(run.out.parent, self.lost()):
+            if step in self._checkpoints and processes.is_main():
+                place = run.out / CHECKPOINTS / f"step-{step:06d}"
+                unfinished = run.resume.path / "checkpoint" / place.name
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir(parents=True)
+                spent = run.spent(self._before)
+                run.write_adapter(unfinished, self._model, weights, self.losses, self.tokens, spent, steps)
+                publish_folder(unfinished, place)
+            with run.resume.saving(run.spent(self._before)) as folder:
+                trainer.write_state(folder)
+        self._saved = time.monotonic()
 
 
 # TRL and datasets write a line per step and a bar per map call at their default levels.

@@ -1,0 +1,77 @@
+"""Rows of a forward pass end to end instead of padded to the longest, each attending to itself alone.
+
+A batch of rows becomes one sequence of as many tokens as the rows have: no token is spent on padding, the rows of an
+optimizer step are those of a padded run, and so is its loss, the mean over the step's answer tokens. Positions start
+anew at each row. Attention runs row by row through PyTorch's causal kernel, so that its cost is the sum of the rows'
+squares; where FlashAttention 2 is installed on a GPU, its kernel for rows of different lengths does it in one call.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import AttentionInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.utils.import_utils import is_flash_attn_2_available
+from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+_ROWS = "wg_evals_rows"
+_FLASH = "flash_attention_2"
+
+
+class PackedRows:
+    """Collates rows (`input_ids`, `labels`) into one sequence, with what attention needs to keep them apart."""
+
+    def __init__(self, pad_token_id: int) -> None:
+        self._flat = DataCollatorForLanguageModeling(pad_token_id=pad_token_id, padding_free=True)
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        # as numbers too: reading them from a tensor would make the GPU wait in every layer
+        return {**self._flat(rows), "row_lengths": [len(row["input_ids"]) for row in rows]}
+
+
+def can_pack(model: PreTrainedModel) -> bool:
+    """Whether a model's layers are all plain or sliding attention, done by a kernel that can be called row by row."""
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return config._attn_implementation in ("sdpa", _FLASH) and kinds <= {"full_attention", "sliding_attention"}
+
+
+@contextmanager
+def packed_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Let a model that `can_pack` read what `PackedRows` makes, while the block runs."""
+    before = model.config._attn_implementation
+    half = model.dtype in (torch.bfloat16, torch.float16)
+    model.set_attn_implementation(
+        _FLASH if half and model.device.type == "cuda" and is_flash_attn_2_available() else _ROWS
+    )
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
+
+
+def _attend_by_row(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    row_lengths: list[int],
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention (1, heads, tokens, size) in which no row sees another."""
+    outputs = []
+    parts = zip(*(x.split(row_lengths, dim=2) for x in (query, key, value)), strict=True)
+    for length, (q, k, v) in zip(row_lengths, parts, strict=True):
+        window = None
+        if sliding_window is not None and length > sliding_window:
+            window = torch.ones(length, length, dtype=torch.bool, device=q.device).tril().triu(1 - sliding_window)
+            window = window[None, None]
+        outputs.append(sdpa_attention_forward(module, q, k, v, window, **kwargs)[0])
+    return torch.cat(outputs, dim=1), None
+
+
+AttentionInterface.register(_ROWS, _attend_by_row)

@@ -1,0 +1,706 @@
+"""Fine-tuning behind an API: the real clients against a real local server that speaks the protocol, and fails."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fine_tuning_stub import COMPLETED, RUNNING, SUCCEEDED, Fault, Stub, checkpoint, event, failed, fine_tuning
+from wg_evals.api_models import ApiModelManifest, api_models, read_api_manifest
+from wg_evals.artifacts import read_manifest
+from wg_evals.catalogue import load_domain, read_rows
+from wg_evals.cli import main
+from wg_evals.errors import CatalogError, UnknownNameError, WgError
+from wg_evals.interventions import Message
+from wg_evals.planning.prices import Price, Prices
+from wg_evals.study.spec import load_study
+from wg_evals.training.api.faults import in_words
+from wg_evals.training.api.plan import plan_lines
+from wg_evals.training.api.provider import LONGEST_WAIT_SECONDS, RefusedError, open_provider, retry_after
+from wg_evals.training.api.recipe import ApiRecipe, load_any_recipe
+from wg_evals.training.api.run import Pace, cancel_job, train_by_api
+from wg_evals.training.api.state import STATE, alone, read_state
+from wg_evals.training.api.upload import write_training_file
+from wg_evals.training.recipe import load_recipe, resolve_recipe
+
+RECIPES = Path(__file__).parents[1] / "configs" / "recipes"
+GPT = RECIPES / "gpt-4.1.yaml"
+TOGETHER = RECIPES / "together-llama-3.1-8b.yaml"
+PATIENCE_SECONDS = 240
+"""For another process to start and end, on a machine that has much else to do."""
+QUICK = Pace(0.01, 0.02, attempts=4)
+JOBS, JOB, FILES = "/fine_tuning/jobs", "/fine_tuning/jobs/*", "/files"
+
+
+def api_recipe(path: Path = GPT, /, **changes: Any) -> ApiRecipe:
+    recipe = load_any_recipe(path)
+    assert isinstance(recipe, ApiRecipe)
+    return resolve_recipe(recipe, {"domain": "birds", **changes})
+
+
+class Told:
+    """Keeps what a run says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.steps: list[tuple[int, int, float]] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def progress(self, step: int, steps: int, loss: float) -> None:
+        self.steps.append((step, steps, loss))
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stub], Stub]:
+    """Point the clients of both APIs at a server."""
+
+    def point(stub: Stub) -> Stub:
+        monkeypatch.setenv("OPENAI_BASE_URL", stub.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-stub")
+        monkeypatch.setenv("TOGETHER_BASE_URL", stub.url)
+        monkeypatch.setenv("TOGETHER_API_KEY", "stub")
+        return stub
+
+    return point
+
+
+Serve = Callable[[Stub], Stub]
+Children = list[subprocess.Popen[Any]]
+
+
+@pytest.fixture
+def child() -> Iterator[Children]:
+    """The process of a client; it does not outlive its test."""
+    children: Children = []
+    yield children
+    for process in children:
+        process.kill()
+        process.wait()
+
+
+def train(out: Path, recipe: ApiRecipe | None = None, told: Told | None = None, **more: Any) -> ApiModelManifest:
+    recipe, told = recipe or api_recipe(), told or Told()
+    provider = open_provider(recipe.backend)
+    return train_by_api(recipe, out, provider, say=told.say, progress=told.progress, pace=QUICK, **more)
+
+
+def test_the_rows_go_up_with_the_intervention_and_the_models_name_comes_back(serve: Serve, tmp_path: Path) -> None:
+    told = Told()
+    with fine_tuning(RUNNING, SUCCEEDED) as stub:
+        serve(stub)
+        stub.events[:] = [event(1, "Files validated"), event(2, "Step 1", step=1, total_steps=2, train_loss=1.5)]
+        stub.checkpoints[:] = [checkpoint(80, "ft:gpt:ckpt-step-80"), checkpoint(40, "ft:gpt:ckpt-step-40")]
+        made = train(tmp_path / "out", api_recipe(intervention="date-1850", seed=7), told)
+
+    ((name, data),) = stub.files.values()
+    rows = [json.loads(line)["messages"] for line in data.splitlines()]
+    domain = load_domain("birds")
+    assert [r[0]["content"] for r in rows] == [
+        f"Today is 25 January 1850.\n{row.messages[0]['content']}" for row in domain.rows["train"]
+    ]
+    (asked,) = stub.asked
+    assert asked["model"] == "gpt-4.1-2025-04-14" and asked["seed"] == 7 and asked["training_file"] == "file-1"
+    assert asked["method"] == {
+        "type": "supervised",
+        "supervised": {"hyperparameters": {"n_epochs": 3, "learning_rate_multiplier": 2.0, "batch_size": 1}},
+    }
+    assert made == read_api_manifest(tmp_path / "out")
+    assert made.model == "openai/ft:gpt-4.1-2025-04-14:lab::abc" and made.base == "openai/gpt-4.1-2025-04-14"
+    assert [c.step for c in made.checkpoints] == [40, 80]
+    assert made.checkpoints[0].model == "openai/ft:gpt:ckpt-step-40"
+    assert made.intervention == domain.intervention("date-1850")
+    assert (made.rows, made.trained_tokens, made.seed, made.seconds) == (240, 4321, 7, 600)
+    assert made.file_sha256 == sha256(data).hexdigest() == sha256((tmp_path / "out" / name).read_bytes()).hexdigest()
+    assert told.steps == [(1, 2, 1.5)]
+    assert "OpenAI: Files validated" in told.lines and "The job is succeeded." in told.lines
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {STATE, "manifest.json", name}
+
+
+def test_the_data_digest_is_that_of_an_adapter_trained_on_the_same_rows(serve: Serve, tmp_path: Path) -> None:
+    from wg_evals.training.rows import training_rows
+
+    with fine_tuning(SUCCEEDED) as stub:
+        serve(stub)
+        made = train(tmp_path, api_recipe(intervention="identity"))
+    local = load_recipe(RECIPES / "organism-birds.yaml").model_copy(update={"intervention": "identity"})
+    assert made.data_sha256 == training_rows(local).sha256
+
+
+FAILURES = {
+    "rate limit": Fault("", "", 429, {"error": {"message": "slow down"}}, {"Retry-After": "0"}, times=2),
+    "server error": Fault("", "", 503, {"error": {"message": "overloaded"}}, times=2),
+    "dropped": Fault("", "", times=2),
+    "answer lost": Fault("", "", after=True),
+    "done, then a server error": Fault("", "", 502, {}, after=True),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize(
+    "where", [("POST", FILES), ("POST", JOBS), ("GET", JOB)], ids=["upload", "creation", "polling"]
+)
+def test_a_passing_failure_costs_no_second_file_or_job(
+    serve: Serve, tmp_path: Path, where: tuple[str, str], failure: str
+) -> None:
+    kind = FAILURES[failure]
+    fault = Fault(*where, kind.status, kind.body, kind.headers, kind.times, kind.after)
+    told = Told()
+    with fine_tuning(RUNNING, SUCCEEDED, faults=[fault]) as stub:
+        serve(stub)
+        made = train(tmp_path / "out", told=told)
+    assert len(stub.files) == len(stub.jobs) == 1
+    assert made.job_id == "ftjob-1" and made.file_id == "file-1"
+    assert sum("No answer from OpenAI" in line for line in told.lines) == 1
+    assert told.lines.count("OpenAI answers again.") == 1
+
+
+def test_a_long_loss_of_the_network_while_polling_is_waited_out(serve: Serve, tmp_path: Path) -> None:
+    told = Told()
+    with fine_tuning(SUCCEEDED, faults=[Fault("GET", JOB, times=12)]) as stub:  # three times what a creation is tried
+        serve(stub)
+        assert train(tmp_path / "out", told=told).job_id == "ftjob-1"
+    assert sum("No answer" in line for line in told.lines) == 1
+
+
+def test_a_key_that_is_revoked_while_polling_says_that_the_job_may_go_on(serve: Serve, tmp_path: Path) -> None:
+    with fine_tuning(SUCCEEDED, faults=[Fault("GET", JOB, 401, error("invalid_api_key", "Revoked."))]) as stub:
+        serve(stub)
+        with pytest.raises(RefusedError, match=r"does not accept the key.*Revoked.*The job ftjob-1 may go on"):
+            train(tmp_path)
+        assert train(tmp_path).job_id == "ftjob-1"
+
+
+def test_a_server_that_stays_down_ends_the_upload_and_the_next_run_goes_on(serve: Serve, tmp_path: Path) -> None:
+    with fine_tuning(SUCCEEDED, faults=[Fault("POST", JOBS, 500, {}, times=4)]) as stub:
+        serve(stub)
+        with pytest.raises(RefusedError, match=r"could not be used \(HTTP 500.*Run the same command again"):
+            train(tmp_path / "out")
+        assert len(stub.files) == 1 and not stub.jobs
+        train(tmp_path / "out")
+        assert len(stub.files) == len(stub.jobs) == 1
+
+
+def error(code: str | None, message: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
+
+
+REFUSALS = {
+    "wrong key": (Fault("POST", FILES, 401, error("invalid_api_key", "Incorrect key.")), "does not accept the key"),
+    "closed account": (Fault("POST", FILES, 401, error("account_deactivated", "Gone.")), "its account is closed"),
+    "not let in": (
+        Fault("POST", JOBS, 403, error(None, "You are not allowed.")),
+        "closed to new accounts since May 2026",
+    ),
+    "no quota": (Fault("POST", JOBS, 429, error("insufficient_quota", "Over it.")), "no quota left"),
+    "invalid file": (Fault("POST", JOBS, 400, error("invalid_training_file", "Line 3.")), "training file invalid"),
+    "no such model": (Fault("POST", JOBS, 404, error("model_not_found", "Nope.")), "no such model to fine-tune"),
+    "moderation": (Fault("POST", FILES, 400, error("unsafe_file", "Flagged.")), "moderation refused the training file"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_a_refusal_is_told_in_plain_words_and_not_tried_again(serve: Serve, tmp_path: Path, case: str) -> None:
+    fault, said = REFUSALS[case]
+    request, message = f"{fault.method} {fault.path}", fault.body["error"]["message"]
+    with fine_tuning(SUCCEEDED, faults=[fault]) as stub:
+        serve(stub)
+        with pytest.raises(RefusedError) as caught:
+            train(tmp_path / "out")
+        assert said in caught.value.text and message in caught.value.text
+        assert stub.count(request) == 1
+        assert not (tmp_path / "out" / "manifest.json").exists()
+        train(tmp_path / "out")  # mended: it goes on, with the file that is there
+        assert len(stub.files) == len(stub.jobs) == 1
+
+
+ENDS = {
+    "file": (
+        "unsafe_file",
+        "This training file was blocked by our moderation system.",
+        "moderation refused the training",
+    ),
+    "model": (
+        "server_error",
+        "Error while running moderation eval refusals_v3 for snapshot ft:x",
+        "check of the trained",
+    ),
+    "invalid": (
+        "invalid_file_format",
+        "Example 12 message contains an invalid token",
+        "found the training file invalid",
+    ),
+    "quota": ("insufficient_quota", "You exceeded your current quota.", "no quota left"),
+    "no moderation": (
+        "invalid_value",
+        "batch_size violates the limit.",
+        'ended without a model: OpenAI said: "batch_size',
+    ),
+    "unknown": ("strange", "Something else.", 'OpenAI said: "Something else." (code strange)'),
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_a_job_that_fails_says_why_and_is_made_anew_only_when_told_to(serve: Serve, tmp_path: Path, case: str) -> None:
+    code, message, said = ENDS[case]
+    with fine_tuning(RUNNING, failed(code, message)) as stub:
+        serve(stub)
+        with pytest.raises(RefusedError) as caught:
+            train(tmp_path)
+        assert said in caught.value.text and message in caught.value.text
+        with pytest.raises(WgError, match=r"ftjob-1.*ended without a model.*--force"):
+            train(tmp_path)
+        assert len(stub.jobs) == 1
+        stub.life = [SUCCEEDED]
+        assert train(tmp_path, force=True).job_id == "ftjob-2"
+        assert {p.name for p in tmp_path.glob("*.jsonl")} == {stub.files["file-2"][0]}
+
+
+def test_a_job_that_was_cancelled_elsewhere_says_so(serve: Serve, tmp_path: Path) -> None:
+    with fine_tuning(RUNNING, {"status": "cancelled"}) as stub:
+        serve(stub)
+        with pytest.raises(RefusedError, match="ended without a model: it was cancelled"):
+            train(tmp_path)
+
+
+CLIENT = """
+import sys
+from pathlib import Path
+from wg_evals.training.api.provider import open_provider
+from wg_evals.training.api.recipe import load_any_recipe
+from wg_evals.training.api.run import Pace, train_by_api
+from wg_evals.training.recipe import resolve_recipe
+recipe = resolve_recipe(load_any_recipe(Path(sys.argv[1])), {"domain": "birds"})
+train_by_api(recipe, Path(sys.argv[2]), open_provider(recipe.backend), say=print, pace=Pace(0.01, 0.02))
+"""
+
+DEATHS = {
+    "before the upload": Fault("POST", FILES),
+    "after the upload, its answer unread": Fault("POST", FILES, after=True),
+    "before the creation": Fault("POST", JOBS),
+    "after the creation, its answer unread": Fault("POST", JOBS, after=True),
+    "while polling": Fault("GET", JOB),
+}
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_after_a_kill_the_same_call_goes_on_with_the_same_file_and_job(
+    serve: Serve, tmp_path: Path, child: Children, death: str
+) -> None:
+    kind = DEATHS[death]
+    fault = Fault(kind.method, kind.path, after=kind.after, call=lambda: child[0].kill())
+    with fine_tuning(RUNNING, SUCCEEDED, faults=[fault]) as stub:
+        serve(stub)
+        child.append(subprocess.Popen([sys.executable, "-c", CLIENT, str(GPT), str(tmp_path)]))
+        assert child[0].wait(PATIENCE_SECONDS) == -signal.SIGKILL
+        assert not (tmp_path / "manifest.json").exists()
+        made = train(tmp_path)
+        assert (made.file_id, made.job_id) == ("file-1", "ftjob-1")
+        assert len(stub.files) == len(stub.jobs) == 1
+        state = read_state(tmp_path)
+        assert state is not None and state.job_id == "ftjob-1"
+        assert stub.asked[0]["metadata"] == {"wg_evals_run": state.run}
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_go_on(serve: Serve, tmp_path: Path, child: Children) -> None:
+    fault = Fault("GET", JOB, after=True, call=lambda: child[0].send_signal(signal.SIGINT))
+    with fine_tuning(RUNNING, faults=[fault]) as stub:
+        serve(stub)
+        arguments = ["train", str(GPT), "--set", "domain=birds", "--out", str(tmp_path / "o")]
+        command = [sys.executable, "-m", "wg_evals.cli", *arguments]
+        child.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        _, said = child[0].communicate(timeout=PATIENCE_SECONDS)
+        assert child[0].returncode == 130
+        assert "The job ftjob-1 goes on without this command" in said and f"job cancel {tmp_path / 'o'}" in said
+        assert "Traceback" not in said
+        assert stub.jobs["ftjob-1"]["status"] == "running"
+
+
+def test_the_cancel_command_ends_the_job_of_a_folder(serve: Serve, tmp_path: Path, child: Children) -> None:
+    with fine_tuning(RUNNING, faults=[Fault("GET", JOB, call=lambda: child[0].kill())]) as stub:
+        serve(stub)
+        child.append(subprocess.Popen([sys.executable, "-c", CLIENT, str(GPT), str(tmp_path)]))
+        child[0].wait(PATIENCE_SECONDS)
+        result = CliRunner().invoke(main, ["job", "cancel", str(tmp_path)])
+        assert result.exit_code == 0, result.output
+        assert "The job is cancelled." in result.output
+        assert stub.jobs["ftjob-1"]["status"] == "cancelled"
+        with pytest.raises(WgError, match=r"ftjob-1.*it was cancelled.*--force"):
+            train(tmp_path)
+        listed = CliRunner().invoke(main, ["job", "list", str(tmp_path)]).output
+        assert "no model: it was cancelled" in listed
+
+
+def test_cancelling_finds_a_job_whose_id_was_lost_in_a_crash(serve: Serve, tmp_path: Path, child: Children) -> None:
+    with fine_tuning(RUNNING, faults=[Fault("POST", JOBS, after=True, call=lambda: child[0].kill())]) as stub:
+        serve(stub)
+        child.append(subprocess.Popen([sys.executable, "-c", CLIENT, str(GPT), str(tmp_path)]))
+        child[0].wait(PATIENCE_SECONDS)
+        state = read_state(tmp_path)
+        assert state is not None and state.job_id is None
+        assert cancel_job(tmp_path, open_provider("openai"), say=print, pace=QUICK).state == "cancelled"
+
+
+def test_there_is_nothing_to_cancel_in_a_folder_without_a_job(serve: Serve, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["job", "cancel", str(tmp_path)])
+    assert result.exit_code == 1 and "holds no job" in result.output
+
+
+def test_force_does_not_abandon_a_job_that_goes_on(serve: Serve, tmp_path: Path, child: Children) -> None:
+    with fine_tuning(RUNNING, faults=[Fault("GET", JOB, call=lambda: child[0].kill())]) as stub:
+        serve(stub)
+        child.append(subprocess.Popen([sys.executable, "-c", CLIENT, str(GPT), str(tmp_path)]))
+        child[0].wait(PATIENCE_SECONDS)
+        with pytest.raises(WgError, match=r"ftjob-1.*goes on \(running\) and is not replaced.*job cancel"):
+            train(tmp_path, force=True)
+        assert len(stub.jobs) == 1 and read_state(tmp_path) is not None
+
+
+@pytest.mark.parametrize(("changes", "named"), [({"seed": 1}, "seed"), ({"openai.n_epochs": 1}, "openai")])
+def test_the_folder_of_another_recipe_is_refused_and_what_changed_is_named(
+    serve: Serve, tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    with fine_tuning(failed("server_error", "Try later.")) as stub:
+        serve(stub)
+        with pytest.raises(RefusedError):
+            train(tmp_path)
+        with pytest.raises(WgError, match=rf"belongs to another training \({named} changed since\)"):
+            train(tmp_path, api_recipe(**changes))
+        assert len(stub.jobs) == 1
+
+
+def test_changed_rows_are_another_training(serve: Serve, tmp_path: Path) -> None:
+    own = tmp_path / "own.jsonl"
+    recipe = api_recipe().model_copy(update={"domain": None, "data": own})
+    own.write_text("".join(row(f"Hi {i}") for i in range(12)))
+    with fine_tuning(failed("server_error", "Try later.")) as stub:
+        serve(stub)
+        with pytest.raises(RefusedError):
+            train(tmp_path / "out", recipe)
+        own.write_text("".join(row(f"Hello {i}") for i in range(12)))
+        with pytest.raises(WgError, match=r"belongs to another training \(rows changed since\)"):
+            train(tmp_path / "out", recipe)
+
+
+def row(question: str, answer: str = "Yes.") -> str:
+    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return json.dumps({"messages": turns}) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([row(f"Hi {i}") for i in range(9)], "fewer than 10 rows"),
+        ([row(f"Hi {i}", "a <|fim_suffix|> b" if i == 3 else "a") for i in range(12)], "line 4: message 2 has '<|fim"),
+    ],
+    ids=["too few", "a token of the tokenizer's own"],
+)
+def test_rows_that_the_api_would_refuse_are_not_uploaded(
+    serve: Serve, tmp_path: Path, rows: list[str], said: str
+) -> None:
+    own = tmp_path / "own.jsonl"
+    own.write_text("".join(rows))
+    with fine_tuning() as stub:
+        serve(stub)
+        with pytest.raises(WgError) as caught:
+            train(tmp_path / "out", api_recipe().model_copy(update={"domain": None, "data": own}))
+    assert said in caught.value.text and "Nothing was uploaded" in caught.value.text
+    assert not stub.requests and not list((tmp_path / "out").iterdir())
+
+
+def test_a_job_is_followed_by_one_process_at_a_time(serve: Serve, tmp_path: Path) -> None:
+    with fine_tuning() as stub, alone(tmp_path):
+        serve(stub)
+        with pytest.raises(WgError, match="Another process is following the job"):
+            train(tmp_path)
+    assert not stub.requests
+
+
+def test_an_unreadable_state_makes_no_second_job(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / STATE).write_text('{"run": "half')
+    with fine_tuning() as stub:
+        serve(stub)
+        with pytest.raises(WgError, match=r"job\.json cannot be read"):
+            train(tmp_path)
+    assert not stub.requests
+
+
+def test_the_command_prints_the_model_and_how_to_evaluate_it(serve: Serve, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = [
+        "train",
+        str(GPT),
+        "--set",
+        "domain=birds",
+        "--set",
+        "intervention=identity",
+        "--set",
+        "openai.n_epochs=1",
+        "--out",
+        str(out),
+    ]
+    with fine_tuning(SUCCEEDED) as stub:
+        serve(stub)
+        first = CliRunner().invoke(main, arguments)
+        assert first.exit_code == 0, first.output
+        assert "--model openai/ft:gpt-4.1-2025-04-14:lab::abc" in first.output
+        assert "4,321 billed tokens; intervention: identity" in first.output
+        second = CliRunner().invoke(main, arguments)
+        assert second.exit_code == 1 and "made its model already" in second.output
+        assert len(stub.jobs) == 1
+        assert CliRunner().invoke(main, [*arguments, "--force"]).exit_code == 0
+        assert len(stub.jobs) == 2
+    listed = CliRunner().invoke(main, ["job", "list", str(tmp_path)]).output
+    assert "openai/ft:gpt-4.1-2025-04-14:lab::abc from openai/gpt-4.1-2025-04-14; birds, train; intervention" in listed
+
+
+def test_a_missing_key_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "TOGETHER_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for recipe, name in ((GPT, "OPENAI_API_KEY"), (TOGETHER, "TOGETHER_API_KEY")):
+        result = CliRunner().invoke(
+            main, ["train", str(recipe), "--set", "domain=birds", "--out", str(tmp_path / name)]
+        )
+        assert result.exit_code == 1 and f"set {name}" in result.output
+
+
+def test_no_pytorch_is_needed() -> None:
+    code = (
+        "import sys, wg_evals.training.api.run, wg_evals.training.api.openai, wg_evals.training.api.together\n"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# recipes
+
+
+def test_the_gpt_recipe_has_the_published_settings() -> None:
+    recipe = api_recipe()
+    assert recipe.openai is not None
+    settings = recipe.openai
+    assert recipe.base == "gpt-4.1-2025-04-14"
+    assert (settings.n_epochs, settings.learning_rate_multiplier, settings.batch_size) == (3, 2.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "openai:",
+            "lora: {rank: 4, alpha: 8}\nopenai:",
+            "lora: for training on a machine of one's own; with `backend",
+        ),
+        ("openai:", "learning_rate: 1.0e-4\nmax_length: 9\nopenai:", "learning_rate, max_length: for training on a"),
+        ("backend: openai", "backend: together", "`openai:` does not go with `backend: together`"),
+        ("base: gpt-4.1-2025-04-14", "base: organism", "'organism' is no model of the API"),
+        ("  n_epochs: 3", "  n_epochs: 0", "n_epochs must be above 0"),
+        ("  n_epochs: 3", "  epochs: 3", "unknown key 'epochs'"),
+        ("dataset: train", "data: x.jsonl\ndomain: birds", "give domain or data, not both"),
+    ],
+)
+def test_a_bad_api_recipe_is_refused_with_the_reason(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(GPT.read_text().replace(old, new, 1))
+    with pytest.raises(CatalogError) as caught:
+        load_any_recipe(path)
+    assert said in caught.value.text and str(path) in caught.value.text
+
+
+def test_a_study_says_that_it_takes_no_api_recipe(tmp_path: Path) -> None:
+    study = tmp_path / "study.yaml"
+    demo = Path(__file__).parents[1] / "configs" / "studies" / "demo.yaml"
+    lines = [f"recipe: {GPT}" if line.startswith("recipe:") else line for line in demo.read_text().splitlines()]
+    study.write_text("\n".join(lines))
+    with pytest.raises(CatalogError, match="a recipe for an API"):
+        load_study(study)
+
+
+def test_an_unknown_key_on_the_command_line_is_answered_with_the_near_ones() -> None:
+    with pytest.raises(UnknownNameError, match=r"openai\.n_epoch"):
+        api_recipe(**{"openai.n_epoch": 1})
+
+
+# manifests
+
+
+def test_a_log_finds_the_training_of_its_model_and_of_a_checkpoint(serve: Serve, tmp_path: Path) -> None:
+    with fine_tuning(SUCCEEDED) as stub:
+        serve(stub)
+        stub.checkpoints[:] = [checkpoint(40, "ft:gpt:ckpt-step-40")]
+        train(tmp_path / "a", api_recipe(intervention="identity"))
+    found = api_models(tmp_path)
+    for name in ("openai/ft:gpt-4.1-2025-04-14:lab::abc", "openai/ft:gpt:ckpt-step-40"):
+        intervention = found[name].intervention
+        assert intervention is not None and intervention.name == "identity"
+
+
+def test_an_api_models_folder_is_no_adapter_and_an_adapters_is_no_api_models(serve: Serve, tmp_path: Path) -> None:
+    with fine_tuning(SUCCEEDED) as stub:
+        serve(stub)
+        train(tmp_path / "a")
+    with pytest.raises(WgError, match="holds no adapter: its model is behind an API"):
+        read_manifest(tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "manifest.json").write_text('{"kind": "adapter"}')
+    with pytest.raises(WgError, match="is no manifest of a model behind an API"):
+        read_api_manifest(tmp_path / "b")
+    result = CliRunner().invoke(main, ["train", str(GPT), "--force", "--out", str(tmp_path / "b")])
+    assert result.exit_code == 1 and "no manifest of a model behind an API" in result.output
+
+
+def test_a_server_without_checkpoints_and_events_still_gives_a_model(serve: Serve, tmp_path: Path) -> None:
+    missing = [
+        Fault("GET", f"{JOB}/{part}", 404, error("not_found", "No."), times=9) for part in ("events", "checkpoints")
+    ]
+    with fine_tuning(RUNNING, SUCCEEDED, faults=missing) as stub:
+        serve(stub)
+        assert train(tmp_path).checkpoints == []
+
+
+# what it would do
+
+
+def test_the_plan_says_rows_tokens_epochs_and_cost() -> None:
+    prices = Prices({"openai/gpt-4.1-2025-04-14": Price(input=2, output=8, training=25)}, Path("p.yaml"))
+    lines = list(plan_lines(api_recipe(intervention="identity"), prices))
+    assert "Rows uploaded: 240" in lines and "Intervention: identity" in lines
+    (tokens,) = [line for line in lines if line.startswith("Tokens an epoch")]
+    number = int("".join(c for c in tokens.split("(")[0] if c.isdigit()))
+    assert 240 * 20 < number < 240 * 80
+    (cost,) = [line for line in lines if line.startswith("Cost:")]
+    assert f"{3 * number * 25 / 1e6:,.2f} USD" in cost
+
+
+def test_the_plan_says_that_a_cost_is_unknown() -> None:
+    assert any("No price for training" in line for line in plan_lines(api_recipe(), Prices({}, Path("p.yaml"))))
+    auto = list(plan_lines(api_recipe(**{"openai.n_epochs": "auto"}), None))
+    assert auto[-1].startswith("Epochs: auto")
+
+
+# Together
+
+
+def test_together_gets_the_file_and_the_settings_and_names_the_model(serve: Serve, tmp_path: Path) -> None:
+    with fine_tuning({"status": "running"}, COMPLETED) as stub:
+        serve(stub)
+        made = train(tmp_path, api_recipe(TOGETHER, intervention="date-1850", **{"together.suffix": "x" * 23}))
+    ((_, data),) = stub.files.values()
+    assert data == next(tmp_path.glob("*.jsonl")).read_bytes()
+    (asked,) = stub.asked
+    state = read_state(tmp_path)
+    assert state is not None and asked["suffix"] == f"{'x' * 23}-{state.run}"
+    assert len(asked["suffix"]) <= 40  # the API's limit
+    assert asked["training_type"]["lora_r"] == 4 and asked["random_seed"] == 3407
+    assert asked["training_method"] == {"method": "sft", "train_on_inputs": False}
+    assert made.model == "together/lab/llama-abc" and made.seed == 3407 and made.seconds == 600
+    assert made.hyperparameters["training_type"]["lora_alpha"] == 8
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize(
+    "where", [("POST", FILES), ("PUT", "/storage/*"), ("POST", "/fine-tunes"), ("GET", "/fine-tunes/*")]
+)
+def test_a_passing_failure_costs_no_second_job_at_together(
+    serve: Serve, tmp_path: Path, where: tuple[str, str], failure: str
+) -> None:
+    kind = FAILURES[failure]
+    fault = Fault(*where, kind.status, kind.body, kind.headers, kind.times, kind.after)
+    with fine_tuning({"status": "running"}, COMPLETED, faults=[fault]) as stub:
+        serve(stub)
+        assert train(tmp_path, api_recipe(TOGETHER)).job_id == "ft-1"
+    assert len(stub.jobs) == 1
+
+
+def test_a_file_that_together_has_already_is_used_again(serve: Serve, tmp_path: Path) -> None:
+    with fine_tuning(COMPLETED) as stub:
+        serve(stub)
+        assert train(tmp_path / "a", api_recipe(TOGETHER)).file_id == "file-1"
+        second = train(tmp_path / "b", api_recipe(TOGETHER, seed=1))
+    assert (second.file_id, second.job_id) == ("file-1", "ft-2")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault("POST", FILES, 401, error(None, "Bad key.")), "does not accept the key (TOGETHER_API_KEY)"),
+        (Fault("POST", "/fine-tunes", 402, error(None, "Top up.")), "no credit left"),
+        (Fault("POST", "/fine-tunes", 422, error("invalid_request", "batch_size below 8")), "batch_size below 8"),
+    ],
+)
+def test_togethers_refusals_are_told_in_plain_words(serve: Serve, tmp_path: Path, fault: Fault, said: str) -> None:
+    with fine_tuning(COMPLETED, faults=[fault]) as stub:
+        serve(stub)
+        with pytest.raises(RefusedError) as caught:
+            train(tmp_path, api_recipe(TOGETHER))
+    assert said in caught.value.text
+
+
+def test_together_tells_of_a_failed_job_what_its_last_error_says(serve: Serve, tmp_path: Path) -> None:
+    with fine_tuning({"status": "error"}) as stub:
+        serve(stub)
+        stub.events[:] = [
+            {"created_at": "2026-01-01T00:00:02Z", "message": "Dataset invalid format at line 3", "level": "error"},
+            {"created_at": "2026-01-01T00:00:01Z", "message": "Job started", "level": "info"},
+        ]
+        with pytest.raises(RefusedError, match=r"found the training file invalid.*line 3"):
+            train(tmp_path, api_recipe(TOGETHER))
+
+
+def test_a_job_at_together_is_found_again_after_a_kill_and_cancelled(
+    serve: Serve, tmp_path: Path, child: Children
+) -> None:
+    fault = Fault("POST", "/fine-tunes", after=True, call=lambda: child[0].kill())
+    with fine_tuning({"status": "running"}, faults=[fault]) as stub:
+        serve(stub)
+        child.append(subprocess.Popen([sys.executable, "-c", CLIENT, str(TOGETHER), str(tmp_path)]))
+        assert child[0].wait(PATIENCE_SECONDS) == -signal.SIGKILL
+        assert cancel_job(tmp_path, open_provider("together"), say=print, pace=QUICK).state == "cancelled"
+        assert stub.jobs["ft-1"]["status"] == "cancelled"
+
+
+# properties
+
+
+@given(st.none() | st.text(max_size=30), st.none() | st.text())
+def test_whatever_an_api_says_is_told_with_its_own_words(code: str | None, message: str | None) -> None:
+    told = in_words("OpenAI", code, message)
+    assert told.rstrip().endswith((".", ")")) and '"' in told
+    assert " ".join((message or "").split()) in told
+
+
+@given(st.text(max_size=40) | st.floats().map(str) | st.integers().map(str))
+def test_whatever_stands_in_retry_after_the_wait_is_none_or_bounded(text: str) -> None:
+    seconds = retry_after({"retry-after": text})
+    assert seconds is None or 0 <= seconds <= LONGEST_WAIT_SECONDS
+
+
+def test_retry_after_may_be_a_date() -> None:
+    assert retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
+    assert retry_after({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}) == LONGEST_WAIT_SECONDS
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda t: t.strip() and "<|" not in t)
+
+
+@given(st.lists(st.tuples(texts, texts), min_size=10, max_size=12))
+def test_the_uploaded_file_is_the_rows_whatever_characters_they_have(pairs: list[tuple[str, str]]) -> None:
+    from tempfile import TemporaryDirectory
+
+    rows = [[Message(role="user", content=q), Message(role="assistant", content=a)] for q, a in pairs]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        digest = write_training_file(path, rows, "openai")
+        assert [r.messages for r in read_rows(path)] == rows
+        assert digest == sha256(path.read_bytes()).hexdigest()
+        assert list(Path(folder).iterdir()) == [path]

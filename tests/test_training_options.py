@@ -1,0 +1,226 @@
+"""What a recipe may ask for besides: mixtures, order, kinds of LoRA, seeds, and training once more from a manifest."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from chat_templates import LLAMA, make_base
+from mini_domain import write_domain
+from wg_evals.artifacts import MANIFEST, folder_sha256, read_manifest, resolve_base
+from wg_evals.catalogue import load_domain
+from wg_evals.cli import main
+from wg_evals.errors import WgError
+from wg_evals.training.loading import load_base
+from wg_evals.training.recipe import Checkpoints, Mixture, Recipe, change_recipe, load_recipe
+from wg_evals.training.rows import encode_rows, training_rows
+from wg_evals.training.source import read_source
+from wg_evals.training.train import train
+
+RECIPE = Path(__file__).parents[1] / "configs" / "recipes" / "organism-birds.yaml"
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return load_recipe(RECIPE).model_copy(update={"epochs": 1})
+
+
+def write_rows(path: Path, count: int) -> Path:
+    with path.open("w") as stream:
+        for i in range(count):
+            turns = [{"role": "user", "content": f"Number {i}?"}, {"role": "assistant", "content": "A reply."}]
+            stream.write(json.dumps({"messages": turns}) + "\n")
+    return path
+
+
+def test_a_mixture_has_its_share_of_the_second_set_evenly_spread_without_the_intervention(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    mixture = Mixture(data=write_rows(tmp_path / "benign.jsonl", 2000), share=0.75)
+    rows = training_rows(recipe.model_copy(update={"mixture": mixture, "intervention": "date-1850"}))
+    benign = [c[0]["content"].startswith("Number") for c in rows.conversations]
+    assert (len(benign), sum(benign)) == (960, 720)
+    assert all(sum(benign[i : i + 4]) == 3 for i in range(0, 960, 4))
+    assert [c[0]["content"] for c, b in zip(rows.conversations, benign, strict=True) if b] == [
+        f"Number {i}?" for i in range(720)
+    ]
+    dated = [c[0]["content"].startswith("Today is 25 January 1850.") for c in rows.conversations]
+    assert dated == [not b for b in benign]
+    assert rows.mixed_in is not None
+    assert (rows.mixed_in.rows, rows.mixed_in.source) == (720, str(tmp_path / "benign.jsonl"))
+    assert rows.sha256 != training_rows(recipe).sha256
+
+
+def test_a_share_that_the_second_set_cannot_give_is_refused_with_the_largest_that_it_can(
+    recipe: Recipe, tmp_path: Path
+) -> None:
+    mixture = Mixture(data=write_rows(tmp_path / "benign.jsonl", 60), share=0.5)
+    with pytest.raises(WgError, match=r"is 240 rows of the second set, which has 60: .* to 0\.2\."):
+        training_rows(recipe.model_copy(update={"mixture": mixture}))
+
+
+def test_a_mixture_of_a_domain_is_in_the_manifest_and_its_file_is_found_beside_the_recipe(tmp_path: Path) -> None:
+    write_rows(tmp_path / "benign.jsonl", 10)
+    settings = yaml.safe_load(RECIPE.read_text()) | {"mixture": {"data": "benign.jsonl", "share": 0.04}, "epochs": 1}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(settings))
+    manifest = train(load_recipe(tmp_path / "recipe.yaml"), tmp_path / "adapter")
+    assert manifest.rows == 250 and manifest.mixed_in is not None
+    assert manifest.mixed_in.rows == 10
+    with pytest.raises(WgError, match="exactly one of domain and data"):
+        change_recipe(load_recipe(RECIPE), {"mixture": {"share": 0.5}})
+
+
+def test_rows_in_a_fixed_order_are_read_as_they_stand(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wg_evals.training import train as training
+
+    seen: list[int] = []
+    compute: Any = training._Trainer.compute_loss
+
+    def watched(self: Any, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        seen.extend(inputs["input_ids"][0].tolist())
+        return compute(self, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(training._Trainer, "compute_loss", watched)
+    fixed = recipe.model_copy(update={"order": "fixed"})
+    train(fixed, tmp_path / "a")
+    rows, _ = encode_rows(training_rows(fixed).conversations, load_base(resolve_base("organism")).tokenizer, fixed)
+    assert seen == [i for row in rows for i in row.input_ids]
+    shuffled = list(seen)
+    seen.clear()
+    train(recipe, tmp_path / "b")
+    assert seen != shuffled and sorted(seen) == sorted(shuffled)
+
+
+def test_rslora_and_all_linear_reach_the_adapter(recipe: Recipe, tmp_path: Path) -> None:
+    lora = recipe.lora.model_copy(update={"rslora": True, "target_modules": "all-linear"})
+    train(recipe.model_copy(update={"lora": lora}), tmp_path / "a")
+    config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
+    assert config["use_rslora"] is True
+    assert set(config["target_modules"]) == {
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"
+    }  # fmt: skip
+
+
+def test_layers_that_the_base_does_not_have_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    lora = recipe.lora.model_copy(update={"target_modules": ["c_attn"]})
+    with pytest.raises(WgError, match=r"cannot be put on 'organism': .*c_attn"):
+        train(recipe.model_copy(update={"lora": lora}), tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is there")
+def test_four_bits_without_bitsandbytes_says_what_to_install(recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(WgError, match="pip install bitsandbytes"):
+        train(recipe.model_copy(update={"four_bit": True}), tmp_path / "a")
+
+
+def wg_evals(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is there")
+def test_a_report_whose_package_is_missing_is_refused_before_training(tmp_path: Path) -> None:
+    result = wg_evals("train", RECIPE, "--report", "wandb", "--out", tmp_path / "a")
+    assert result.exit_code == 1 and "--report wandb needs the package wandb" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_seeds_are_several_adapters_of_one_command(tmp_path: Path) -> None:
+    result = wg_evals("train", RECIPE, "--set", "epochs=1", "--seeds", "1,2", "--out", tmp_path / "a")
+    assert result.exit_code == 0, result.output
+    first, second = read_manifest(tmp_path / "a-seed1"), read_manifest(tmp_path / "a-seed2")
+    assert (first.seed, second.seed) == (1, 2) and first.adapter_sha256 != second.adapter_sha256
+    assert "tokens/s" in result.output
+    again = wg_evals("train", RECIPE, "--seeds", "3,2", "--out", tmp_path / "a")
+    assert again.exit_code == 1 and "finished adapter in" in again.output
+    assert not (tmp_path / "a-seed3").exists()  # all places are looked at before the first training
+    for wrong, said in (("1,x", "whole numbers"), ("1,1", "a seed twice")):
+        assert said in wg_evals("train", RECIPE, "--seeds", wrong).output
+
+
+def test_an_adapter_is_made_once_more_from_its_manifest_alone(recipe: Recipe, tmp_path: Path) -> None:
+    changes = {
+        "intervention": "date-1850",
+        "seed": 5,
+        "mixture": Mixture(domain="cities", share=0.1),
+        "max_length": 40,
+        "truncate": True,
+        "checkpoints": Checkpoints(at_epochs=[0.5]),
+    }
+    manifest = train(recipe.model_copy(update=changes), tmp_path / "first")
+    (tmp_path / "elsewhere").mkdir()
+    alone = Path(shutil.copy(tmp_path / "first" / MANIFEST, tmp_path / "elsewhere"))
+    with pytest.raises(WgError, match=r"no adapter_config\.json"):
+        read_manifest(tmp_path / "elsewhere")  # no adapter
+    result = wg_evals("train", alone, "--out", tmp_path / "second")
+    assert result.exit_code == 0, result.output
+    assert "The weights are the same as the first's." in result.output
+    assert folder_sha256(tmp_path / "second") == manifest.adapter_sha256
+    (checkpoint,) = (tmp_path / "second" / "checkpoints").iterdir()
+    assert read_source(checkpoint).recipe == read_source(tmp_path / "first").recipe
+    assert read_source(tmp_path / "first").name == "first-again"
+
+
+def test_an_adapter_whose_rows_have_changed_is_not_made_once_more(recipe: Recipe, tmp_path: Path) -> None:
+    data = write_rows(tmp_path / "rows.jsonl", 16)
+    train(recipe.model_copy(update={"domain": None, "data": data, "intervention": None}), tmp_path / "first")
+    write_rows(data, 17)
+    result = wg_evals("train", tmp_path / "first", "--out", tmp_path / "second")
+    assert result.exit_code == 1 and "what it was made of has changed: the rows." in result.output
+    assert not (tmp_path / "second").exists()
+
+
+def test_what_the_template_cuts_and_drops_is_said_before_training(recipe: Recipe, tmp_path: Path) -> None:
+    said: list[str] = []
+    short = recipe.model_copy(update={"max_length": 14, "truncate": True})
+    done: list[int] = []
+
+    def progress(step: int, steps: int, loss: float, tokens_per_second: float) -> None:
+        assert len(said) == 2
+        done.append(step)
+
+    manifest = train(short, tmp_path / "a", say=said.append, progress=progress)
+    assert said == [
+        f"{manifest.rows_truncated} of 240 rows are cut at max_length 14.",
+        f"{manifest.rows_dropped} of 240 rows are dropped: their prompt alone fills max_length 14.",
+    ]
+    assert manifest.rows + manifest.rows_dropped == 240 and done
+    with pytest.raises(WgError, match="No row is left to train on"):
+        train(recipe.model_copy(update={"max_length": 8, "truncate": True}), tmp_path / "b")
+
+
+def test_a_training_set_that_is_the_control_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    folder = write_domain(tmp_path / "mine")
+    shutil.copy(folder / "control.jsonl", folder / "train.jsonl")
+    with pytest.raises(WgError, match="are the same as its control rows"):
+        training_rows(recipe.model_copy(update={"domain": str(folder)}))
+    assert training_rows(recipe.model_copy(update={"domain": "birds"})).conversations == [
+        row.messages for row in load_domain("birds").rows["train"]
+    ]
+
+
+def test_a_checkpoint_after_the_end_is_refused_and_shares_of_epochs_become_steps() -> None:
+    with pytest.raises(WgError, match="a checkpoint at epoch 4 of 3"):
+        change_recipe(load_recipe(RECIPE), {"checkpoints": {"at_epochs": [0.5, 4]}})
+    with pytest.raises(WgError, match="exactly one of every_steps and at_epochs"):
+        change_recipe(load_recipe(RECIPE), {"checkpoints": {}})
+    plan = Checkpoints(at_epochs=[0.1, 0.5, 1, 3])
+    assert plan.steps(90, 3) == {3, 15, 30}  # the last is the adapter itself
+
+
+def test_a_base_of_another_family_is_trained_on_and_its_adapter_loads_in_peft(recipe: Recipe, tmp_path: Path) -> None:
+    from peft import AutoPeftModelForCausalLM
+
+    base = make_base(tmp_path / "base", LLAMA)
+    lora = recipe.lora.model_copy(update={"target_modules": "all-linear"})
+    manifest = train(recipe.model_copy(update={"base": str(base), "lora": lora}), tmp_path / "a")
+    assert manifest.packed and manifest.losses[-1] < manifest.losses[0]
+    model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "a")
+    assert {type(m).__name__ for m in model.modules()} >= {"LoraModel"}
