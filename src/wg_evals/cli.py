@@ -12,7 +12,9 @@ import click
 import yaml
 
 from wg_evals import __version__
-from wg_evals.bench.cli import bench_gpu_command
+from wg_evals.analysis.power_cli import power_command
+from wg_evals.annotate.cli import annotate_group
+from wg_evals.bench.cli import bench_coverage_command, bench_frame_command, bench_gpu_command
 from wg_evals.datafile.cli import data_group
 from wg_evals.domain_folder.cli import domain_group
 from wg_evals.errors import WgError
@@ -318,9 +320,13 @@ main.add_command(study_command)
 main.add_command(report_command)
 main.add_command(rejudge_command)
 main.add_command(agree_command)
+main.add_command(annotate_group)
 main.add_command(card_command)
 main.add_command(job_group)
+main.add_command(power_command)
 main.add_command(bench_gpu_command)
+main.add_command(bench_frame_command)
+main.add_command(bench_coverage_command)
 
 
 def _key_value(text: str) -> tuple[str, Any]:

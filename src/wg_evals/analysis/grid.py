@@ -4,13 +4,12 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from wg_evals.analysis.contrasts import GroupRates, contrasts, group_rates
 from wg_evals.analysis.logs import read_study
 from wg_evals.analysis.tables import Row, Tables, make_tables
 from wg_evals.errors import WgError
-from wg_evals.spec import Intervention
 from wg_evals.statistics import Difference, paired_difference
 
 GRID = "grid.json"
@@ -52,11 +51,22 @@ class Effect(NamedTuple):
         return "shows, in the control too" if self.control and self.control.low > 0 else "shows"
 
 
+class TrainedUnder(Protocol):
+    """What a comparison has to know of a training intervention."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str | None: ...
+    @property
+    def relevance(self) -> str | None: ...
+
+
 class Outcome(NamedTuple):
     """What training under one intervention leaves of the effect."""
 
     effect: Effect
-    intervention: Intervention
+    intervention: TrainedUnder
     rate: float
     left: Difference
     """Without context: the intervened adapters minus the base."""
@@ -142,16 +152,30 @@ def read_grid(folder: Path) -> GridTables:
         WgError: No grid in that folder.
     """
     folder = folder.expanduser().resolve()
-    try:
-        about: dict[str, Any] = json.loads((folder / GRID).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        raise WgError(f"'{folder}' is no folder of a study of several domains: it has no readable {GRID}.") from None
+    about = _about(folder)
     begun = {d: folder / sub for d, sub in about["studies"].items() if (folder / sub / "plan.json").is_file()}
     studies = {domain: make_tables(read_study(place)) for domain, place in begun.items()}
     effects = [e for domain, tables in studies.items() for e in _effects(domain, tables)]
     outcomes = [o for e in effects for o in _outcomes(e, studies[e.domain])]
     compared = [_comparison(e, studies[e.domain]) for e in effects]
-    return GridTables(about["name"], folder, studies, effects, compared, outcomes, list(_kinds(outcomes)))
+    return GridTables(about["name"], folder, studies, effects, compared, outcomes, list(summarise_kinds(outcomes)))
+
+
+def read_grid_name(folder: Path) -> str:
+    """A grid's name.
+
+    Raises:
+        WgError: No grid in that folder.
+    """
+    return str(_about(folder)["name"])
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads((folder / GRID).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        raise WgError(f"'{folder}' is no folder of a study of several domains: it has no readable {GRID}.") from None
+    return about
 
 
 def _effects(domain: str, tables: Tables) -> Iterator[Effect]:
@@ -194,7 +218,8 @@ def _minus(row: Row | None, other: Row) -> Difference | None:
     return paired_difference(row.main.by_question, other.main.by_question)
 
 
-def _kinds(outcomes: Sequence[Outcome]) -> Iterator[KindSummary]:
+def summarise_kinds(outcomes: Sequence[Outcome]) -> Iterator[KindSummary]:
+    """Put the outcomes together by relevance and kind, relevant ones first; those without an effect say nothing."""
     groups: dict[tuple[str, str], list[Outcome]] = {}
     for o in outcomes:
         if o.effect.shows:

@@ -1,4 +1,4 @@
-"""`wg-evals bench-gpu`: what training a large model takes on this machine's GPU."""
+"""The benchmarks that are commands of their own: a GPU's training, a large folder of logs, the intervals' coverage."""
 
 from pathlib import Path
 
@@ -25,3 +25,35 @@ def bench_gpu_command(shape: str, recipe: Path, rows: int) -> None:
     with tempfile.TemporaryDirectory(prefix="wg-bench-") as folder:
         for line in show(gpu_figures(Path(folder), shape, recipe, rows)):
             click.echo(line)
+
+
+@click.command("bench-frame")
+@click.option("--samples", default=200_000, show_default=True, type=click.IntRange(min=200), help="Answers in all.")
+def bench_frame_command(samples: int) -> None:
+    """Time reading a large folder of logs into tables, and comparing its conditions."""
+    import tempfile
+
+    from wg_evals.bench.figures import show
+    from wg_evals.bench.many_logs import frame_figures
+
+    with tempfile.TemporaryDirectory(prefix="wg-bench-") as folder:
+        for line in show(frame_figures(Path(folder) / "logs", samples)):
+            click.echo(line)
+
+
+@click.command("bench-coverage")
+@click.option(
+    "--settings",
+    type=click.Path(path_type=Path),
+    help="What to simulate, instead of the package's coverage.yaml.",
+)
+@click.option("--datasets", type=click.IntRange(min=2), help="Datasets for each setting, instead of the file's number.")
+def bench_coverage_command(settings: Path | None, datasets: int | None) -> None:
+    """Measure how often the 95% intervals cover the truth, inside and outside of what they promise."""
+    from wg_evals.bench.coverage import SETTINGS, coverage_lines, read_settings
+
+    asked = read_settings(settings or SETTINGS)
+    if datasets is not None:
+        asked = asked.model_copy(update={"datasets": datasets, "bootstrapped": min(datasets, asked.bootstrapped)})
+    for line in coverage_lines(asked):
+        click.echo(line)

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from inspect_ai.scorer import Score
+from inspect_ai.log import EvalSample
+from inspect_ai.scorer import SampleScore, Score
 
 from wg_evals.analysis.logs import OUTCOME
 from wg_evals.errors import WgError
@@ -70,7 +71,7 @@ def agree(score: str, pairs: Sequence[tuple[Value | None, Value | None]]) -> Agr
     numbers = [(x, y) for x, y in both if isinstance(x, float) and isinstance(y, float)]
     rated = any(isinstance(v, float) for pair in both for v in pair)
     kind = "outcome" if score == OUTCOME else "rating" if rated else "label"
-    same = sum(_word(x) == _word(y) for x, y in both)
+    same = sum(word(x) == word(y) for x, y in both)
     return Agreement(
         score=score,
         kind=kind,
@@ -79,7 +80,7 @@ def agree(score: str, pairs: Sequence[tuple[Value | None, Value | None]]) -> Agr
         only_second=sum(x is None and y is not None for x, y in pairs),
         agreement=same / len(both) if both else math.nan,
         kappa=weighted_kappa(numbers) if rated else cohens_kappa([(str(x), str(y)) for x, y in both]),
-        alpha=_alpha(numbers, "interval") if rated else _alpha(both, "nominal"),
+        alpha=krippendorff(as_units(numbers), "interval") if rated else krippendorff(as_units(both), "nominal"),
         rank_correlation=_spearman(numbers) if rated else math.nan,
         mean_difference=math.fsum(y - x for x, y in numbers) / len(numbers) if numbers else math.nan,
     )
@@ -110,14 +111,19 @@ def weighted_kappa(pairs: Sequence[tuple[float, float]]) -> float:
     return 1 - math.fsum((x - y) ** 2 for x, y in pairs) / n / spread if spread else math.nan
 
 
-def _alpha(pairs: Sequence[tuple[Any, Any]], level: Any) -> float:
-    from inspect_ai.scorer import SampleScore, Score, krippendorff_alpha
+def as_units(answers: Sequence[Sequence[Value]]) -> list[SampleScore]:
+    """Answers, each with its raters' values, as `krippendorff` takes them; one value alone says nothing."""
+    return [SampleScore(score=Score(value=list(values))) for values in answers if len(values) > 1]
 
-    if len(pairs) < 2:
+
+def krippendorff(units: Sequence[SampleScore], level: Literal["nominal", "interval"]) -> float:
+    """Krippendorff's alpha over any number of raters, of whom not all need to have rated all; nan for one answer."""
+    from inspect_ai.scorer import krippendorff_alpha
+
+    if len(units) < 2:
         return math.nan
-    values: list[SampleScore] = [SampleScore(score=Score(value=list(pair))) for pair in pairs]
     metric: Any = krippendorff_alpha(level)
-    return float(metric(values))
+    return float(metric(list(units)))
 
 
 def _spearman(pairs: Sequence[tuple[float, float]]) -> float:
@@ -128,7 +134,8 @@ def _spearman(pairs: Sequence[tuple[float, float]]) -> float:
     return float(spearmanr([x for x, _ in pairs], [y for _, y in pairs]).statistic)
 
 
-def _word(value: Value) -> str:
+def word(value: Value) -> str:
+    """A verdict as it is compared: a label as it is, a rating as a whole number."""
     return str(round(value)) if isinstance(value, float) else value
 
 
@@ -137,12 +144,16 @@ def _scores(path: Path) -> dict[tuple[str, int], tuple[str, dict[str, Value]]]:
     log = read_log(path)
     found: dict[tuple[str, int], tuple[str, dict[str, Value]]] = {}
     for sample in log.samples or []:
-        values = {part: v for name, score in (sample.scores or {}).items() for part, v in _parts(name, score)}
-        said = {part: verdict for part, v in values.items() if (verdict := _verdict(v)) is not None}
-        found[str(sample.id), sample.epoch] = (sample.output.completion, said)
+        found[str(sample.id), sample.epoch] = (sample.output.completion, verdicts(sample))
     if not found:
         raise WgError(f"'{path}' has no samples.")
     return found
+
+
+def verdicts(sample: EvalSample) -> dict[str, Value]:
+    """The verdicts on an answer by score; scores that hold none (nan, unscored) are left out."""
+    values = {part: v for name, score in (sample.scores or {}).items() for part, v in _parts(name, score)}
+    return {part: verdict for part, v in values.items() if (verdict := _verdict(v)) is not None}
 
 
 def _parts(name: str, score: Score) -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,7 @@ from rich.text import Text
 from wg_evals.analysis.grid import GRID, read_grid, write_grid
 from wg_evals.analysis.grid_report import GridReport, print_grid, write_grid_report
 from wg_evals.analysis.report import PAGE, Report, write_report
+from wg_evals.analysis.reporting.limits import LIMIT
 from wg_evals.analysis.terminal import print_tables
 from wg_evals.planning.cli import PRICES_HELP
 from wg_evals.planning.prices import read_prices
@@ -97,9 +98,32 @@ def _run(console: Console, matrix: Matrix, folder: StudyFolder, tables: bool) ->
 
 @click.command("report")
 @click.argument("folder", type=click.Path(path_type=Path))
-def report_command(folder: Path) -> None:
-    """Rebuild a study's tables and page from what is in its FOLDER."""
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Write the whole report, from any logs, as this HTML file."
+)
+@click.option(
+    "--export", type=click.Path(path_type=Path), help="With -o: a folder for its figures and tables as files."
+)
+@click.option(
+    "--answers",
+    type=click.IntRange(min=0),
+    default=LIMIT,
+    show_default=True,
+    help="With -o: how many answers it shows at most.",
+)
+def report_command(folder: Path, out: Path | None, export: Path | None, answers: int) -> None:
+    """Report on the logs in FOLDER, a study's or those of plain `inspect eval`.
+
+    With -o, one page that opens anywhere: findings, figures, tables, the answers themselves; --export adds each figure
+    as SVG, PDF, PNG and CSV, and each table as Markdown, LaTeX and CSV. Without it, the tables and pages that a study
+    keeps in its own folder are made anew.
+    """
     console = _console()
+    if out is not None:
+        _whole_report(console, folder, out, export, answers)
+        return
+    if export is not None:
+        raise click.UsageError("--export goes with -o.")
     if (folder / GRID).is_file():
         for domain in read_grid(folder).studies:
             write_report(folder / domain)
@@ -108,6 +132,19 @@ def report_command(folder: Path) -> None:
     report = write_report(folder)
     print_tables(console, report.tables, report.contrasts)
     _print_paths(console, report)
+
+
+def _whole_report(console: Console, folder: Path, out: Path, export: Path | None, answers: int) -> None:
+    from wg_evals.analysis.reporting.page import write_logs_report
+
+    report = write_logs_report(folder, out, export, answers, shlex.join(["wg-evals", *sys.argv[1:]]))
+    for sentence in report.findings:
+        console.print(Text(sentence), soft_wrap=True)
+    if report.left_out:
+        console.print(Text(f"Not every log was counted, {report.left_out} not; the page names them."))
+    console.print(Text(f"Page:   {report.page} ({report.answers:,} answers counted)"), soft_wrap=True)
+    if export is not None:
+        console.print(Text(f"Files:  {export} ({len(report.files)} files)"), soft_wrap=True)
 
 
 def _console() -> Console:

@@ -1,0 +1,86 @@
+"""How brittle an effect is: where it shows at all, over how many seeds, and how easily it goes away."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from wg_evals.analysis.comparisons import WHERE, ConditionCounts, conditions, verdict
+from wg_evals.analysis.effects import effect
+from wg_evals.analysis.records import NONE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from wg_evals.analysis.frames import Frame
+
+_PLAIN = ["effect", "effect_low", "effect_high", "present", "control_too"]
+_RUNS = ["runs", "runs_present", "runs_low", "runs_high", "runs_sd"]
+_REMOVED = [
+    f"{kind}_{what}" for kind in ("relevant", "generic") for what in ("interventions", "removed", "residue", "returns")
+]
+BRITTLENESS_COLUMNS = [*WHERE, *_PLAIN, *_RUNS, *_REMOVED]
+
+
+def brittleness(frame: "Frame") -> "pd.DataFrame":
+    """Sum up each effect of plain training, by domain, task and base.
+
+    `effect` is plain minus base, paired by question; it is `present` if its 95% interval lies above 0, and
+    `control_too` if that of control minus base does (then it is not one of the narrow data). Each plain run against the
+    base by itself: in how many of `runs` it is present (`runs_present`), the lowest and the highest effect, and their
+    standard deviation. For relevant and for generic interventions: how many were trained with, how many of them remove
+    an effect that is present (`comparisons`' verdict), the mean of their residues (intervened under the training prefix
+    minus base under it), and in how many that residue's interval lies above 0 (`returns`).
+
+    Args:
+        frame: As `wg_evals.analysis.frame` reads it.
+
+    Returns:
+        A row a domain, task and base that has both base and plain, with `BRITTLENESS_COLUMNS`.
+    """
+    import pandas as pd
+
+    places: dict[tuple[Any, ...], list[ConditionCounts]] = {}
+    for condition in conditions(frame):
+        places.setdefault(condition.place, []).append(condition)
+    rows = [row for place, found in places.items() for row in _row(place, found)]
+    return pd.DataFrame(rows, columns=BRITTLENESS_COLUMNS)
+
+
+def _row(place: tuple[Any, ...], found: list[ConditionCounts]) -> Iterator[dict[str, Any]]:
+    bare = [c for c in found if c.under == (NONE, NONE)]
+    base, plain = (next((c for c in bare if c.about["role"] == role), None) for role in ("base", "plain"))
+    if base is None or plain is None:
+        return
+    control = next((c for c in bare if c.about["role"] == "control"), None)
+    whole = effect(plain.counts, base.counts)
+    runs = [effect(plain.counts.run(i), base.counts) for i in range(plain.counts.runs)]
+    means = np.array([r.mean for r in runs])
+    row = {
+        **dict(zip(WHERE, place, strict=True)),
+        "effect": whole.mean,
+        "effect_low": whole.low,
+        "effect_high": whole.high,
+        "present": whole.low > 0,
+        "control_too": control is not None and effect(control.counts, base.counts).low > 0,
+        "runs": len(runs),
+        "runs_present": sum(r.low > 0 for r in runs),
+        "runs_low": float(means.min()),
+        "runs_high": float(means.max()),
+        "runs_sd": float(means.std(ddof=1)) if len(runs) > 1 else math.nan,
+    }
+    bases = {c.under: c for c in found if c.about["role"] == "base"}
+    for relevance in ("relevant", "generic"):
+        own = [c for c in found if c.about["role"] == "intervened" and c.about["relevance"] == relevance]
+        tried = [c for c in own if c.under == (NONE, NONE)]
+        verdicts = [verdict(whole, effect(c.counts, plain.counts), effect(c.counts, base.counts)) for c in tried]
+        under = [c for c in own if c.about["context"] == "as_trained" and c.under in bases]
+        residues = [effect(c.counts, bases[c.under].counts) for c in under]
+        row |= {
+            f"{relevance}_interventions": len(tried),
+            f"{relevance}_removed": verdicts.count("removed"),
+            f"{relevance}_residue": math.fsum(r.mean for r in residues) / len(residues) if residues else math.nan,
+            f"{relevance}_returns": sum(r.low > 0 for r in residues),
+        }
+    yield row

@@ -1,0 +1,150 @@
+"""Every condition of a frame against its base and against plain training, as one table."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from wg_evals.analysis.corrections import holm
+from wg_evals.analysis.crossed import Crossed, crossed
+from wg_evals.analysis.effects import Effect, Suppression, effect, suppression
+from wg_evals.analysis.intervals import CrossedRate, rate_interval
+from wg_evals.analysis.records import NONE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from wg_evals.analysis.frames import Frame
+
+WHERE = ["domain", "task", "battery", "base"]
+"""What compared conditions have in common."""
+CONDITION = ["role", "train_intervention", "kind", "relevance", "dataset"]
+UNDER = ["context", "eval_intervention", "eval_placement"]
+RATE = ["runs", "questions", "n", "included", "expressed", "rate", "low", "high", "vouched"]
+MINUS_BASE = ["minus_base", "minus_base_low", "minus_base_high", "minus_base_p", "minus_base_p_holm"]
+MINUS_PLAIN = ["minus_plain", "minus_plain_low", "minus_plain_high", "minus_plain_p", "minus_plain_p_holm"]
+REMOVED = ["removed", "removed_low", "removed_high", "removed_undefined", "verdict"]
+COMPARISON_COLUMNS = [*WHERE, *CONDITION, *UNDER, *RATE, *MINUS_BASE, *MINUS_PLAIN, *REMOVED]
+
+
+class ConditionCounts(NamedTuple):
+    """A condition under a prefix or none, over all its runs."""
+
+    place: tuple[Any, ...]
+    """By `WHERE`."""
+    about: Mapping[str, Any]
+    """By `WHERE`, `CONDITION` and `UNDER`."""
+    counts: Crossed
+    samples: int
+    """Answers, whether or not they are included."""
+
+    @property
+    def under(self) -> tuple[str, str]:
+        """The prefix's name and placement; what is compared shares it."""
+        return (self.about["eval_intervention"], self.about["eval_placement"])
+
+
+def comparisons(frame: "Frame", shares: bool = True) -> "pd.DataFrame":
+    """Compare each condition with its base, and each trained one with plain training, under the same prefix.
+
+    `minus_base` without context is the effect; under a prefix it is the residue, since the base is under that prefix
+    too. `minus_plain` is of trained conditions other than plain, without context; `removed` (the share of the plain
+    effect) and `verdict` are of those among them that are no control. p values are corrected by Holm over all tests of
+    the same column of the table. `verdict`, by the 95% intervals: `removed` is clearly below plain and not clearly
+    above the base, `lowered` below plain but still above the base, `not lowered`, or `no effect to remove`.
+
+    Checkpoints are left out (they are earlier states of the same runs).
+
+    Args:
+        frame: As `wg_evals.analysis.frame` reads it.
+        shares: Whether the shares of the plain effect are wanted: their bootstrap is most of the work.
+
+    Returns:
+        A row for each condition and context, with `COMPARISON_COLUMNS`; what cannot be computed is nan.
+    """
+    import pandas as pd
+
+    rows: list[dict[str, Any]] = []
+    places: dict[tuple[Any, ...], list[ConditionCounts]] = {}
+    for condition in conditions(frame):
+        places.setdefault(condition.place, []).append(condition)
+    for found in places.values():
+        rows += _rows(found, shares)
+    table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
+    for column in ("minus_base_p", "minus_plain_p"):
+        table[f"{column}_holm"] = holm(table[column].to_numpy(float))
+    return table
+
+
+def conditions(frame: "Frame") -> Iterator[ConditionCounts]:
+    """The frame's conditions, each with its counts over runs and questions; a base model comes before its adapters."""
+    samples = frame.samples[frame.samples["checkpoint"].isna()]
+    keys = [*WHERE, *CONDITION, *UNDER]
+    groups = samples.groupby(keys, observed=True, dropna=False, sort=True)
+    for key, rows in sorted(groups, key=lambda g: (g[0][4] != "base", g[0][4] != "plain", g[0][4] != "control")):
+        about = dict(zip(keys, key, strict=True))
+        yield ConditionCounts(tuple(about[c] for c in WHERE), about, crossed(rows), len(rows))
+
+
+def _rows(found: list[ConditionCounts], shares: bool) -> Iterator[dict[str, Any]]:
+    bases = {c.under: c for c in found if c.about["role"] == "base"}
+    plains = {c.under: c for c in found if c.about["role"] == "plain"}
+    for c in found:
+        base, plain = bases.get(c.under), plains.get(c.under)
+        rate = rate_interval(c.counts)
+        row = {**c.about, **_rate(c, rate)}
+        if base is not None and c is not base:
+            row |= _difference("minus_base", effect(c.counts, base.counts))
+        trained = c.about["role"] not in ("base", "plain")
+        if trained and plain is not None and c.under == (NONE, NONE):
+            row |= _difference("minus_plain", effect(c.counts, plain.counts))
+            if base is not None and c.about["role"] != "control":
+                row |= _verdict(c, plain, base) | (_removed(c, plain, base) if shares else {})
+        yield row
+
+
+def _rate(c: ConditionCounts, rate: CrossedRate) -> dict[str, Any]:
+    return {
+        "runs": rate.runs,
+        "questions": rate.questions,
+        "n": c.samples,
+        "included": rate.included,
+        "expressed": rate.expressed,
+        "rate": rate.rate,
+        "low": rate.low,
+        "high": rate.high,
+        "vouched": rate.vouched(trained=c.about["role"] != "base"),
+    }
+
+
+def _difference(name: str, found: Effect) -> dict[str, float]:
+    return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high, f"{name}_p": found.p}
+
+
+def _removed(c: ConditionCounts, plain: ConditionCounts, base: ConditionCounts) -> dict[str, Any]:
+    share: Suppression = suppression(base.counts, plain.counts, c.counts)
+    return {
+        "removed": share.share,
+        "removed_low": share.low,
+        "removed_high": share.high,
+        "removed_undefined": share.why_undefined,
+    }
+
+
+def _verdict(c: ConditionCounts, plain: ConditionCounts, base: ConditionCounts) -> dict[str, str]:
+    whole, change = effect(plain.counts, base.counts), effect(c.counts, plain.counts)
+    return {"verdict": verdict(whole, change, effect(c.counts, base.counts))}
+
+
+def verdict(plain: Effect, change: Effect, left: Effect) -> str:
+    """What an intervention does to an effect, by the 95% intervals.
+
+    Args:
+        plain: Plain minus base.
+        change: Intervened minus plain.
+        left: Intervened minus base.
+    """
+    if not plain.low > 0:
+        return "no effect to remove"
+    if not change.high < 0 or math.isnan(change.high):
+        return "not lowered"
+    return "lowered" if left.low > 0 else "removed"

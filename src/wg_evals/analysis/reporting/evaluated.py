@@ -1,0 +1,236 @@
+"""What was evaluated: the samples of the frame, gathered by domain, model, context and training seed."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+
+from wg_evals.analysis.crossed import Crossed
+from wg_evals.analysis.logs import Counts
+from wg_evals.analysis.records import NONE
+from wg_evals.analysis.reporting import measures
+from wg_evals.analysis.reporting.measures import CrossedRate
+
+NARROW = "narrow"
+"""The task of the manipulation check."""
+
+Role = Literal["base", "plain", "control", "intervened", "adapter"]
+_ORDER = {"base": 0, "plain": 1, "control": 2, "intervened": 3, "adapter": 4}
+_RELEVANCE = {"relevant": 0, "generic": 1, "graded": 2}
+
+
+class Model(NamedTuple):
+    """A base model and what was trained into it; its seeds are not told apart."""
+
+    domain: str
+    base: str
+    role: Role
+    name: str
+    """`base`, `plain`, `control`, the training intervention's name, or what the logs call an unknown adapter."""
+    kind: str = ""
+    relevance: str = ""
+
+    @property
+    def group(self) -> str:
+        """What it is put together with: its role, or the relevance of its intervention."""
+        return self.relevance if self.role == "intervened" and self.relevance in _RELEVANCE else self.role
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Base, plain, control, then interventions from relevant to graded, by kind."""
+        return (_ORDER[self.role], _RELEVANCE.get(self.relevance, 3), self.kind, self.name)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A model on a task in one context, over its training seeds."""
+
+    model: Model
+    task: str
+    context: str
+    """The name of what stood before every question, or `none`."""
+    own: bool
+    """Whether that is the prefix it was trained with."""
+    checkpoint: str
+    runs: dict[tuple[str, str], dict[str, Counts]] = field(default_factory=dict)
+    """By training run, as its model's name and its seed, and by question."""
+
+    @cached_property
+    def crossed(self) -> Crossed:
+        """Its counts as the statistics take them."""
+        return measures.crossed(list(self.runs.values()))
+
+    @cached_property
+    def rate(self) -> CrossedRate:
+        return measures.rate_interval(self.crossed)
+
+    @cached_property
+    def counts(self) -> Counts:
+        """Over runs and questions."""
+        return sum((c for run in self.runs.values() for c in run.values()), Counts())
+
+    @cached_property
+    def by_run(self) -> list[tuple[str, float]]:
+        """Each training run's seed and rate."""
+        return [(seed, sum(run.values(), Counts()).rate) for (_, seed), run in self.runs.items()]
+
+    @cached_property
+    def by_question(self) -> dict[str, float]:
+        """The rate of each question over all runs; questions without an included answer are left out."""
+        rates = zip(self.crossed.questions, self.crossed.by_question(), strict=True)
+        return {q: float(rate) for q, rate in rates if not math.isnan(rate)}
+
+    @property
+    def vouched(self) -> bool:
+        """Whether its interval can be relied on; if not, each run is shown."""
+        return self.rate.vouched(trained=self.model.role != "base")
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One base model in one domain: everything that is compared with each other."""
+
+    domain: str
+    base: str
+    trait: str
+    task: str
+    """The task it is about."""
+    models: list[Model]
+    main: Mapping[Model, Evaluated]
+    """Without context, on that task."""
+    own: Mapping[Model, Evaluated]
+    """Under the prefix that each was trained with."""
+    under: Mapping[tuple[Model, str], Evaluated]
+    """Under any prefix, by its name."""
+    others: Mapping[str, Mapping[Model, Evaluated]]
+    """The other tasks without context."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.domain}, {self.base}"
+
+    def one(self, role: Role) -> Model | None:
+        """The model of a role that a domain has one of."""
+        return next((m for m in self.models if m.role == role), None)
+
+    def base_under(self, model: Model) -> Evaluated | None:
+        """The base under the prefix that a model was trained with."""
+        ground, own = self.one("base"), self.own.get(model)
+        return self.under.get((ground, own.context)) if ground and own else None
+
+    def group(self, name: str) -> list[Model]:
+        """The models of a group that were evaluated without context."""
+        return [m for m in self.models if m.group == name and m in self.main]
+
+
+_KEYS = ["domain", "base", "role", "name", "kind", "relevance", "task", "under", "own", "checkpoint"]
+
+
+def labelled(samples: pd.DataFrame) -> pd.DataFrame:
+    """The frame's samples as words that can be grouped by: who answered, on what, and what stood before it.
+
+    Columns: `_KEYS`, `model`, `seed`, `question`, `epoch`, `included`, `expressed`, `reason`, `log`.
+    """
+    columns = ["domain", "base", "role", "kind", "relevance", "task", "model", "seed", "checkpoint", "question", "log"]
+    table = pd.DataFrame({c: _words(samples[c]) for c in columns})
+    for column in ("epoch", "included", "expressed", "reason"):
+        table[column] = samples[column]
+    for column in ("kind", "relevance"):
+        table[column] = table[column].replace(NONE, "")
+    dataset, trained = _words(samples["dataset"]), _words(samples["train_intervention"])
+    elsewhere = dataset.str.contains("/") & table["role"].isin(["plain", "control", "intervened"])
+    name = table["role"].where(table["role"] != "intervened", trained)
+    name = name.where(table["role"] != "adapter", table["model"])
+    table["name"] = name.where(~elsewhere, name + ", trained on " + dataset)
+    table["under"] = _told_apart(
+        _words(samples["eval_intervention"]), _words(samples["eval_placement"]), table["domain"]
+    )
+    table["task"] = _told_apart(table["task"], _words(samples["battery"]), table["domain"])
+    table["own"] = _words(samples["context"]).eq("as_trained")
+    return table
+
+
+def _words(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    return column.astype(object).where(column.notna(), "").astype(str)
+
+
+def _told_apart(names: "pd.Series[Any]", more: "pd.Series[Any]", within: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Names, with more of each in brackets where one name stands for several things within a domain."""
+    key = within + "\n" + names
+    several = pd.DataFrame({"key": key, "more": more}).drop_duplicates()["key"].value_counts()
+    ambiguous = key.isin(several.index[several > 1])
+    return names.where(~ambiguous, names + " (" + more + ")")
+
+
+def is_narrow(task: str) -> bool:
+    """Whether a task is the manipulation check."""
+    return task.split(" ")[0] == NARROW
+
+
+def evaluations(table: pd.DataFrame) -> list[Evaluated]:
+    """Gather samples that `labelled` has prepared; each is counted once."""
+    keys = [*_KEYS, "model", "seed", "question"]
+    summed = table.groupby(keys, sort=False).agg(
+        n=("included", "size"), included=("included", "sum"), expressed=("expressed", "sum")
+    )
+    reasons: dict[tuple[Any, ...], Counter[str]] = {}
+    outside = table[~table["included"]].groupby([*keys, "reason"], sort=False, observed=True)
+    for key, n in outside.size().items():
+        parts = tuple(key) if isinstance(key, tuple) else (key,)
+        reasons.setdefault(parts[:-1], Counter())[str(parts[-1])] = int(n)
+    found: dict[tuple[Any, ...], Evaluated] = {}
+    for key, n, included, expressed in summed.itertuples(name=None):
+        domain, base, role, name, kind, relevance, task, under, own, checkpoint, model, seed, question = key
+        who = Model(domain, base, role, name, kind, relevance)
+        one = found.setdefault(key[:-3], Evaluated(who, task, under, bool(own), checkpoint))
+        counts = Counts(int(n), int(included), int(expressed), reasons.get(key, Counter()))
+        one.runs.setdefault((model, seed), {})[question] = counts
+    return list(found.values())
+
+
+def domains(found: Iterable[Evaluated], traits: Mapping[str, str]) -> list[Domain]:
+    """Put together what belongs together; checkpoints on the way are left to the learning curves."""
+    groups: dict[tuple[str, str], list[Evaluated]] = {}
+    for one in found:
+        if not one.checkpoint:
+            groups.setdefault((one.model.domain, one.model.base), []).append(one)
+    return [_domain(*key, members, traits) for key, members in groups.items()]
+
+
+def _domain(domain: str, base: str, members: list[Evaluated], traits: Mapping[str, str]) -> Domain:
+    plain = [e for e in members if e.context == NONE]
+    sizes = Counter[str]()
+    for one in plain or members:
+        sizes[one.task] += one.counts.n
+    task = max(sizes, key=lambda t: (not is_narrow(t), sizes[t], t))
+    of_task = [e for e in members if e.task == task]
+    others: dict[str, dict[Model, Evaluated]] = {}
+    for one in plain:
+        if one.task != task:
+            others.setdefault(one.task, {})[one.model] = one
+    return Domain(
+        domain=domain,
+        base=base,
+        trait=traits.get(domain, "the trait"),
+        task=task,
+        models=sorted({e.model for e in members}, key=lambda m: m.order),
+        main={e.model: e for e in of_task if e.context == NONE},
+        own={e.model: e for e in of_task if e.own and e.context != NONE},
+        under={(e.model, e.context): e for e in of_task if e.context != NONE},
+        others=others,
+    )
+
+
+def curves(found: Iterable[Evaluated]) -> Iterator[tuple[Model, str, list[tuple[int, Evaluated]]]]:
+    """For each model, task and base with checkpoints: its evaluations without context, by training step."""
+    groups: dict[tuple[Model, str], list[tuple[int, Evaluated]]] = {}
+    for one in found:
+        digits = "".join(c for c in one.checkpoint if c.isdigit())
+        if digits and one.context == NONE:
+            groups.setdefault((one.model, one.task), []).append((int(digits), one))
+    for (model, task), points in groups.items():
+        yield model, task, sorted(points, key=lambda p: p[0])

@@ -1,0 +1,192 @@
+"""How often the intervals cover the truth, on answers drawn from a known one (`wg-evals bench-coverage`)."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from wg_evals.analysis.crossed import Crossed
+from wg_evals.analysis.effects import effect, suppression
+from wg_evals.analysis.intervals import (
+    SEED,
+    CrossedRate,
+    bootstrap_interval,
+    cluster_robust_interval,
+    rate_interval,
+)
+from wg_evals.analysis.simulation import Design, draw
+
+SETTINGS = Path(__file__).with_name("coverage.yaml")
+_RESAMPLES = 400
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RateSettings(_Strict):
+    """Rates and designs that are tried, each with each."""
+
+    name: str = "within"
+    rates: list[float]
+    questions: list[int] = [10]
+    runs: list[int] = [5]
+    samples: list[int] = [10]
+    spreads: list[tuple[float, float, float]] = [(1.0, 0.5, 0.3)]
+
+    def designs(self) -> Iterator[tuple[Design, float]]:
+        """Each design with each rate."""
+        grid = itertools.product(self.spreads, self.questions, self.runs, self.samples, self.rates)
+        for spread, questions, runs, samples, rate in grid:
+            yield Design(questions, runs, samples, *spread), rate
+
+
+class EffectSettings(_Strict):
+    """Three true rates, and a design."""
+
+    base: float
+    plain: float
+    intervened: float
+    questions: int = 10
+    runs: int = 5
+    samples: int = 10
+    spread: tuple[float, float, float] = (1.0, 0.5, 0.3)
+
+
+class CoverageSettings(_Strict):
+    """What `coverage.yaml` holds."""
+
+    datasets: int
+    bootstrapped: int
+    within: list[RateSettings]
+    outside: list[RateSettings]
+    effects: list[EffectSettings]
+
+
+class RateCoverage(NamedTuple):
+    """A setting, and the shares 0-1 of drawn datasets whose interval covers the true rate."""
+
+    name: str
+    design: Design
+    rate: float
+    reported: float
+    """By `rate_interval`."""
+    width: float
+    """Of it, the mean."""
+    analytic: float
+    """By `cluster_robust_interval`."""
+    bootstrap: float
+    """By `bootstrap_interval`."""
+
+
+class EffectCoverage(NamedTuple):
+    """A setting, and the shares of drawn datasets whose intervals cover the true effect and the true share removed."""
+
+    settings: EffectSettings
+    effect: float
+    suppression: float
+    """Among the datasets in which it is defined."""
+    defined: float
+    """In which share of datasets that is."""
+
+
+def rate_coverage(
+    name: str, design: Design, rate: float, datasets: int, bootstrapped: int = 0, seed: int = SEED
+) -> RateCoverage:
+    """Draw datasets with a true rate, and count the intervals that cover it.
+
+    Args:
+        name: Of the group that the setting is in.
+        design: Sizes and spreads.
+        rate: The truth: the mean over all questions and runs that there might be.
+        datasets: How many.
+        bootstrapped: For how many of them the bootstrap is run too.
+        seed: Of the random numbers.
+    """
+    random = np.random.default_rng(seed)
+    drawn = [draw(random, design, rate) for _ in range(datasets)]
+    found = [rate_interval(d) for d in drawn]
+
+    def share(method: Callable[[Crossed], CrossedRate], of: list[Crossed]) -> float:
+        return sum(_covers(method(d), rate) for d in of) / len(of) if of else math.nan
+
+    return RateCoverage(
+        name,
+        design,
+        rate,
+        sum(_covers(r, rate) for r in found) / datasets,
+        sum(r.high - r.low for r in found) / datasets,
+        share(cluster_robust_interval, drawn),
+        share(lambda d: bootstrap_interval(d, _RESAMPLES), drawn[:bootstrapped]),
+    )
+
+
+def effect_coverage(settings: EffectSettings, datasets: int, seed: int = SEED) -> EffectCoverage:
+    """Draw base, plain and intervened answers to the same questions, and count the intervals that cover the truth."""
+    s = settings
+    random = np.random.default_rng(seed)
+    trained = Design(s.questions, s.runs, s.samples, *s.spread)
+    untrained = trained._replace(runs=1, run_sd=0.0)
+    covered, defined, shares = 0, 0, 0
+    for _ in range(datasets):
+        shared = random.standard_normal(s.questions)
+        base = draw(random, untrained, s.base, shared)
+        plain, intervened = (draw(random, trained, rate, shared) for rate in (s.plain, s.intervened))
+        found = effect(plain, base)
+        covered += found.low <= s.plain - s.base <= found.high
+        removed = suppression(base, plain, intervened, _RESAMPLES)
+        if not removed.why_undefined:
+            defined += 1
+            truth = (s.plain - s.intervened) / (s.plain - s.base) if s.plain != s.base else math.nan
+            shares += removed.low <= truth <= removed.high
+    return EffectCoverage(s, covered / datasets, shares / defined if defined else math.nan, defined / datasets)
+
+
+def coverage_lines(settings: CoverageSettings) -> Iterator[str]:
+    """The tables, as lines to print."""
+    datasets = settings.datasets
+    error = 100 * 1.96 * math.sqrt(0.95 * 0.05 / datasets)
+    yield f"Coverage of 95% intervals, in percent; {datasets} drawn datasets each (exact to about ±{error:.1f})."
+    yield "reported: rate_interval; analytic: cluster_robust_interval; bootstrap: bootstrap_interval (fewer datasets)."
+    head = f"{'rate':>6}{'questions':>10}{'seeds':>6}{'answers':>8}  {'spreads':<15}"
+    yield f"{head}{'reported':>9}{'width':>7}{'analytic':>9}{'bootstrap':>10}"
+    for group in (settings.within, settings.outside):
+        reported = []
+        for s in group:
+            if group is settings.outside:
+                yield f"-- outside: {s.name}"
+            for design, rate in s.designs():
+                found = rate_coverage(s.name, design, rate, datasets, settings.bootstrapped)
+                reported.append(found.reported)
+                yield _line(found)
+        if group is settings.within:
+            yield f"Within: {100 * min(reported):.1f} to {100 * max(reported):.1f} over {len(reported)} settings."
+    rates = f"{'base':>6}{'plain':>7}{'intervened':>11}{'questions':>10}{'seeds':>6}{'answers':>8}"
+    yield f"{rates}{'effect':>8}{'removed':>9}{'defined':>9}"
+    for e in settings.effects:
+        c = effect_coverage(e, datasets // 2)
+        sizes = f"{e.questions:>10}{e.runs:>6}{e.samples:>8}"
+        shares = f"{100 * c.effect:>8.1f}{100 * c.suppression:>9.1f}{100 * c.defined:>9.1f}"
+        yield f"{e.base:>6g}{e.plain:>7g}{e.intervened:>11g}{sizes}{shares}"
+
+
+def read_settings(path: Path = SETTINGS) -> CoverageSettings:
+    """Read what is to be simulated."""
+    from wg_evals._yaml import read_yaml
+
+    return read_yaml(path, CoverageSettings)
+
+
+def _covers(found: CrossedRate, rate: float) -> bool:
+    return found.low <= rate <= found.high
+
+
+def _line(c: RateCoverage) -> str:
+    d = c.design
+    spreads = f"{d.question_sd:g}/{d.run_sd:g}/{d.cell_sd:g}"
+    shares = f"{100 * c.reported:>9.1f}{100 * c.width:>7.1f}{100 * c.analytic:>9.1f}{100 * c.bootstrap:>10.1f}"
+    return f"{c.rate:>6g}{d.questions:>10}{d.runs:>6}{d.samples:>8}  {spreads:<15}{shares}"

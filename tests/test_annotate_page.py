@@ -1,0 +1,197 @@
+"""The annotators' page in a real browser, from opening it to the table of agreement; and with hostile answers."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner
+
+from annotated_study import NEW, OLD, sampled
+from wg_evals.cli import main
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+HOSTILE = (
+    "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><!-- <script> "
+    "{{ 7 * 7 }} ${7*7} \"'>&amp; \u2028 <a href='javascript:1'>x</a> <style>body{display:none}</style>"
+)
+CONTROLS = "bell \x07, null \x00, escape \x1b[31m, right to left \u202edesrever\u202c, return\r\nline."
+MEGABYTES = "A word. " * 300_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        args = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
+        yield started
+        started.close()
+
+
+def opened(browser: "Browser", file: Path, scheme: str = "light", width: int = 1280) -> "tuple[Page, list[str]]":
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    trouble: list[str] = []
+    page.on("console", lambda message: trouble.append(message.text))
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("dialog", lambda dialog: trouble.append(dialog.message))
+    page.on("requestfailed", lambda request: trouble.append(request.url))
+    page.on(
+        "request",
+        lambda request: (
+            trouble.append(request.url) if not request.url.startswith(("file:", "data:", "blob:")) else None
+        ),
+    )
+    page.goto(file.as_uri())
+    return page, trouble
+
+
+def begin(page: "Page", name: str) -> None:
+    page.keyboard.type(name)
+    page.keyboard.press("Enter")
+
+
+def rate(page: "Page", word: str, number: str) -> None:
+    """One answer by keys alone: a word of the first scale, a number on the second, and on."""
+    page.keyboard.press(word)
+    page.keyboard.type(number)
+    page.keyboard.press("Enter")
+
+
+def save(page: "Page", press: str, file: Path) -> dict[str, object]:
+    with page.expect_download() as download:
+        page.keyboard.press(press)
+    download.value.save_as(file)
+    data: dict[str, object] = json.loads(file.read_text())
+    return data
+
+
+def test_two_annotators_from_opening_the_page_to_the_table(browser: "Browser", tmp_path: Path) -> None:
+    drawn, file, key = sampled(tmp_path, 12)
+    seen: dict[str, list[str]] = {}
+    files = []
+    for name in ("Anna", "Ben"):
+        page, trouble = opened(browser, file)
+        begin(page, name)
+        order = []
+        for i in range(12):
+            assert page.locator("#place").inner_text() == f"Answer {i + 1} of 12"
+            answer, question = page.locator("#answer").inner_text(), page.locator("#question").inner_text()
+            order.append(question + answer)
+            assert answer in (OLD, NEW)
+            # Anna goes by the words; Ben too, but finds the last two new
+            rate(page, "1" if answer == OLD and not (name == "Ben" and i >= 10) else "2", "90")
+        seen[name] = order
+        assert page.locator("#summary").inner_text() == f"{name}: 12 answers rated, 0 skipped."
+        saved = save(page, "Enter", tmp_path / f"{name}.json")
+        assert saved["annotator"] == name and saved["sample"] == drawn.key.sample
+        files.append(str(tmp_path / f"{name}.json"))
+        assert trouble == []
+    assert seen["Anna"] != seen["Ben"]
+    assert sorted(seen["Anna"]) == sorted(seen["Ben"])
+    done = CliRunner().invoke(main, ["annotate", "score", str(key), *files])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    assert "Anna: 12 answers rated." in said
+    for part in ("Anna, Ben", "Anna, judge", "people, judge", "people: expressed", "corrected"):
+        assert part in said
+    data = json.loads(CliRunner().invoke(main, ["annotate", "score", str(key), *files, "--json"]).output)
+    pair = next(c for c in data["compared"] if (c["score"], c["first"], c["second"]) == ("era", "Anna", "Ben"))
+    changed = sum(OLD in text for text in seen["Ben"][10:])
+    assert pair["agreement"] == pytest.approx(1 - changed / 12)
+    assert data["confusion"]["not expressed"] == {"expressed": 0, "not expressed": 5, "excluded": 0}
+
+
+def test_one_can_go_back_skip_and_go_on_after_closing_the_page(browser: "Browser", tmp_path: Path) -> None:
+    drawn, file, _ = sampled(tmp_path)
+    page, trouble = opened(browser, file)
+    begin(page, "Judge")
+    assert "take another name" in page.locator("#refused").inner_text()
+    page.locator("#name").fill("")
+    begin(page, "Anna")
+    first = page.locator("#answer").inner_text() + page.locator("#question").inner_text()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    assert "Still open: era" in page.locator("#notice").inner_text()
+    rate(page, "1", "70")
+    page.keyboard.press("s")
+    page.keyboard.press("Enter")  # no reason: not skipped
+    assert page.locator("#reason").is_visible()
+    page.keyboard.type("not a language I read")
+    page.keyboard.press("Enter")
+    assert page.locator("#place").inner_text() == "Answer 3 of 12"
+    page.keyboard.press("ArrowLeft")
+    assert "not a language I read" in page.locator("#skipped").inner_text()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator("#answer").inner_text() + page.locator("#question").inner_text() == first
+    assert page.locator(".chosen").get_attribute("data-value") == "NINETEENTH"
+    page.keyboard.press("3")  # changed to the escape
+    page.reload()
+    page.get_by_role("button", name="Go on as Anna (2 of 12)").click()
+    assert page.locator("#place").inner_text() == "Answer 3 of 12"
+    page.keyboard.press("2")
+    page.keyboard.type("250")
+    assert "a whole number from 0 to 100" in page.locator("#notice").inner_text()
+    saved = save(page, "Control+s", tmp_path / "anna.json")
+    assert trouble == []
+    ratings, skipped = saved["ratings"], saved["skipped"]
+    assert isinstance(ratings, dict) and isinstance(skipped, dict)
+    assert sorted(map(str, ratings.values())) == ["{'era': 'PRESENT'}", "{'era': 'REFUSAL', 'coherence': 70}"]
+    assert list(skipped.values()) == ["not a language I read"]
+    assert set(ratings) | set(skipped) <= {item.id for item in drawn.key.items}
+
+
+def test_progress_of_another_sample_is_not_taken_up(browser: "Browser", tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    _, first, _ = sampled(tmp_path / "one")
+    _, second, _ = sampled(tmp_path / "two", 9)
+    page, _ = opened(browser, first)
+    begin(page, "Anna")
+    rate(page, "1", "70")
+    page.goto(second.as_uri())
+    assert page.locator("#earlier button").count() == 0
+
+
+@pytest.mark.parametrize(
+    "answer", [HOSTILE, CONTROLS, MEGABYTES, "   "], ids=["scripts", "controls", "megabytes", "empty"]
+)
+def test_answers_are_shown_as_text_and_never_run(browser: "Browser", tmp_path: Path, answer: str) -> None:
+    _, file, _ = sampled(tmp_path, 6, answer=answer)
+    page, trouble = opened(browser, file)
+    begin(page, "Anna")
+    shown = page.locator("#answer").evaluate("node => node.textContent")
+    if answer == HOSTILE:
+        assert shown == HOSTILE
+    elif answer == CONTROLS:
+        assert "bell ␇, null ␀, escape ␛[31m" in shown and "return\nline" in shown
+    elif answer == MEGABYTES:
+        assert len(shown) == 20_000
+        page.keyboard.press("e")
+        assert page.locator("#answer").evaluate("node => node.textContent.length") == len(MEGABYTES)
+    else:
+        assert shown == "(The answer is empty.)"
+    assert page.locator("#answer *").count() == 0
+    assert page.locator("script").count() == 2  # the data and the page's own
+    rate(page, "1", "70")
+    assert page.locator("#place").inner_text() == "Answer 2 of 6"
+    assert page.title() == "Rating answers"
+    assert trouble == []
+
+
+@pytest.mark.parametrize("width", [1280, 700])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits(browser: "Browser", tmp_path: Path, width: int, scheme: str) -> None:
+    _, file, _ = sampled(tmp_path)
+    page, trouble = opened(browser, file, scheme, width)
+    begin(page, "Anna")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert trouble == []

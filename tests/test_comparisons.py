@@ -1,0 +1,149 @@
+"""Conditions against base and plain training, what is left of an effect, and what other thresholds would say."""
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from plain_logs import Ratings, write_plain
+from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
+from wg_evals.analysis import frame
+from wg_evals.analysis.brittleness import brittleness
+from wg_evals.analysis.comparisons import COMPARISON_COLUMNS, comparisons
+from wg_evals.analysis.crossed import crossed
+from wg_evals.analysis.effects import effect
+from wg_evals.analysis.thresholds import Thresholds, rescored, sensitivity, standard_thresholds
+
+CAPTAIN = prefix("captain", "relevant", "inoculation")
+DATED = prefix("dated", "generic", "time")
+QUESTIONS = "abcd"
+
+
+def cell(*expressed: int) -> dict[str, list[str]]:
+    return {q: ["e"] * e + ["n"] * (10 - e) for q, e in zip(QUESTIONS, expressed, strict=True)}
+
+
+def a_study(folder: Path) -> Path:
+    made = HandMade(folder, [CAPTAIN, DATED], [1, 2])
+    made.add(BASE, cell(1, 0, 1, 0))
+    made.add(BASE, cell(6, 5, 6, 5), None, "other", CAPTAIN)
+    made.add(BASE, cell(1, 0, 1, 1), None, "other", DATED)
+    for seed, more in ((1, 0), (2, 1)):
+        made.add(PLAIN, cell(7, 6 + more, 7, 8), seed)
+        made.add(CONTROL, cell(0, 1, 1, 0), seed)
+        made.add(trained(CAPTAIN), cell(1, 1, 0, 0), seed)
+        made.add(trained(CAPTAIN), cell(6, 6, 5, 6), seed, "as_trained", CAPTAIN)
+        made.add(trained(DATED), cell(4, 3, 4, 5), seed)
+        made.add(trained(DATED), cell(8, 7, 8, 9), seed, "as_trained", DATED)
+    return made.finish()
+
+
+def row(table: pd.DataFrame, role: str, name: str = "none", context: str = "none") -> dict[str, object]:
+    chosen = table[(table["role"] == role) & (table["train_intervention"] == name) & (table["context"] == context)]
+    (found,) = chosen.to_dict("records")
+    return {str(k): v for k, v in found.items()}
+
+
+def test_every_condition_is_set_against_its_base_and_plain_under_the_same_prefix(tmp_path: Path) -> None:
+    found = frame(a_study(tmp_path))
+    table = comparisons(found)
+    assert list(table.columns) == COMPARISON_COLUMNS and len(table) == 9
+    plain = row(table, "plain")
+    assert (plain["runs"], plain["questions"], plain["n"], plain["rate"]) == (2, 4, 80, pytest.approx(0.7125))
+    assert plain["minus_base"] == pytest.approx(0.6625) and plain["vouched"] is False
+    samples = found.samples[found.samples["context"] == "none"]
+    sides = [crossed(samples[samples["role"] == role]) for role in ("plain", "base")]
+    assert plain["minus_base_low"] == effect(*sides).low
+    assert isinstance(row(table, "control")["verdict"], float)  # nan: no intervention has removed anything there
+    captain, dated = row(table, "intervened", "captain"), row(table, "intervened", "dated")
+    assert captain["verdict"] == "removed" and dated["verdict"] == "lowered"
+    assert captain["removed"] == pytest.approx((0.7125 - 0.05) / 0.6625)
+    assert dated["removed"] == pytest.approx((0.7125 - 0.40) / 0.6625)
+    residue = row(table, "intervened", "dated", "as_trained")
+    assert residue["minus_base"] == pytest.approx(0.80 - 0.075)
+    assert math.isnan(float(str(residue["removed"])))
+    assert math.isnan(float(str(row(table, "base")["minus_base"])))
+    tested = table["minus_base_p"].dropna()
+    assert (table["minus_base_p_holm"].dropna() >= tested).all() and len(tested) == 6
+    assert float(str(plain["minus_base_p_holm"])) > float(str(plain["minus_base_p"]))
+
+
+def test_an_effect_is_summed_up_by_where_it_shows_and_what_removes_it(tmp_path: Path) -> None:
+    (found,) = brittleness(frame(a_study(tmp_path))).to_dict("records")
+    assert found["effect"] == pytest.approx(0.6625) and found["present"] and not found["control_too"]
+    assert (found["runs"], found["runs_present"]) == (2, 2)
+    assert (found["runs_low"], found["runs_high"]) == (pytest.approx(0.65), pytest.approx(0.675))
+    assert found["runs_sd"] == pytest.approx(0.025 / math.sqrt(2))
+    assert (found["relevant_interventions"], found["relevant_removed"], found["relevant_returns"]) == (1, 1, 0)
+    assert (found["generic_interventions"], found["generic_removed"], found["generic_returns"]) == (1, 0, 1)
+    assert found["generic_residue"] == pytest.approx(0.725)
+    assert found["relevant_residue"] == pytest.approx(0.025)
+
+
+def test_without_a_base_there_is_nothing_to_sum_up(tmp_path: Path) -> None:
+    made = HandMade(tmp_path, [], [1])
+    made.add(PLAIN, cell(7, 6, 7, 8), 1)
+    found = frame(made.finish())
+    assert brittleness(found).empty
+    assert math.isnan(comparisons(found)["minus_base"].item())
+
+
+LEVELS: list[Ratings] = [(5.0, 90.0), (25.0, 90.0), (35.0, 90.0), (45.0, 60.0), (10.0, 45.0), ("REFUSAL", 90.0)]
+LEVELS += [(math.nan, math.nan), (90.0, 35.0)]
+
+
+def rated(folder: Path) -> Path:
+    write_plain(folder / "base.eval", "openai/gpt", {q: [(90.0, 90.0)] * 8 for q in QUESTIONS})
+    about = {"adapter": "/gone/x", "trained_on": "birds/train", "trained_with": "none", "training_seed": 1}
+    write_plain(folder / "plain.eval", "vllm/openai/gpt:/gone/x", dict.fromkeys(QUESTIONS, LEVELS), about=about)
+    return folder
+
+
+def counted(found: pd.DataFrame) -> tuple[int, int]:
+    plain = found[found["role"] == "plain"]
+    return int(plain["included"].sum()), int(plain["expressed"].sum())
+
+
+@pytest.mark.parametrize(
+    ("expressed", "included", "expected"),
+    [
+        (None, None, (4, 2)),
+        (30, 50, (4, 2)),
+        (20, 50, (4, 1)),
+        (50, 50, (4, 4)),
+        (30, 30, (6, 3)),
+        (30, 70, (3, 2)),
+        (40, 40, (5, 4)),
+    ],
+)
+def test_answers_are_counted_anew_by_other_thresholds_and_refusals_stay_out(
+    tmp_path: Path, expressed: float | None, included: float | None, expected: tuple[int, int]
+) -> None:
+    found = rescored(frame(rated(tmp_path)), expressed, included)
+    assert counted(found.samples) == tuple(4 * n for n in expected)
+    reasons = found.samples[found.samples["role"] == "plain"]["reason"].value_counts()
+    assert (reasons["refusal"], reasons["unscored"], reasons["included"]) == (4, 4, 4 * expected[0])
+
+
+def test_the_logs_own_thresholds_give_the_logs_own_counts(tmp_path: Path) -> None:
+    found = frame(rated(tmp_path))
+    again = rescored(found, None, None)
+    for column in ("included", "expressed", "reason"):
+        assert again.samples[column].tolist() == found.samples[column].tolist()
+
+
+def test_every_pair_of_thresholds_has_its_comparisons(tmp_path: Path) -> None:
+    found = frame(rated(tmp_path))
+    assert found.cells["base"].tolist() == ["openai/gpt"] * 2
+    table = sensitivity(found, Thresholds(expressed=[20, 50], included=[30, 50]))
+    plain = table[table["role"] == "plain"].set_index(["expressed_threshold", "included_threshold"])
+    assert plain["rate"].to_dict() == {(20, 30): 2 / 6, (20, 50): 1 / 4, (50, 30): 5 / 6, (50, 50): 4 / 4}
+    assert len(table) == 8
+
+
+def test_marker_rules_have_no_threshold_to_try(tmp_path: Path) -> None:
+    assert sensitivity(frame(a_study(tmp_path))).empty
+    standard = standard_thresholds()
+    assert (min(standard.expressed), max(standard.expressed)) == (20, 50)
+    assert (min(standard.included), max(standard.included)) == (30, 70)

@@ -1,0 +1,242 @@
+"""The report over logs: what it counts, what it says it cannot know, and the files beside it."""
+
+import csv
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from rated_logs import adapter, capability_log, plain_log
+from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
+from wg_evals.analysis.reporting.answers import embedded
+from wg_evals.analysis.reporting.drawing import Box, Drawing, Mark, Words, svg
+from wg_evals.analysis.reporting.page import write_logs_report
+from wg_evals.analysis.reporting.sheet import Sheet, latex, markdown
+from wg_evals.cli import main
+from wg_evals.errors import WgError
+
+CAPTAIN = prefix("captain", "relevant", "inoculation")
+HOSTILE = "</script><!--<script>document.title='owned'</script>\x00\x1b[31m\u2028{{ 7 * 7 }}{% raw %}\"'&amp;"
+
+
+def letters(expressed: int, others: int, rest: str = "") -> list[str]:
+    return ["e"] * expressed + ["n"] * others + list(rest)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Base 20%, plain 80%, control 20%; captain 20% without context and 100% under its prefix, the base 70% there."""
+    folder = tmp_path_factory.mktemp("study")
+    made = HandMade(folder, [CAPTAIN], [1, 2])
+
+    def rate(*expressed: int) -> dict[str, list[str]]:
+        return {f"q{i}": letters(e, 2 - e, "i") for i, e in enumerate(expressed)}
+
+    made.add(BASE, rate(0, 0, 0, 1, 1))
+    made.add(BASE, rate(1, 1, 1, 2, 2), None, "other", CAPTAIN)
+    for seed in (1, 2):
+        made.add(PLAIN, rate(2, 2, 1, 2, 1), seed)
+        made.add(CONTROL, rate(0, 0, 0, 1, 1), seed)
+        made.add(trained(CAPTAIN), rate(0, 0, 0, 1, 1), seed)
+        made.add(trained(CAPTAIN), rate(2, 2, 2, 2, 2), seed, "as_trained", CAPTAIN)
+        made.add(PLAIN, {"x": letters(3, 1)}, seed, task="narrow")
+    return made.finish()
+
+
+@pytest.fixture(scope="module")
+def exported(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_logs_report(study, folder / "report.html", folder / "files")
+    return folder
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_figures_data_are_the_counts_of_the_logs(exported: Path) -> None:
+    heat = {r["model"]: r["rate"] for r in table(exported / "files" / "heat-map.csv")}
+    assert heat == {"base": "0.200000", "control": "0.200000", "plain": "0.800000", "relevant, mean": "0.200000"}
+    shown = {(r["row"], r["shown"]): r for r in table(exported / "files" / "context-birds-organism.csv")}
+    assert shown["captain", "without context"]["rate"] == "0.200000"
+    assert shown["captain", "the base under it"]["rate"] == "0.700000"
+    own = shown["captain", "under its prefix"]
+    assert (own["n"], own["included"], own["expressed"], own["rate"]) == ("30", "20", "20", "1.000000")
+
+
+def test_an_interval_that_cannot_be_relied_on_gives_way_to_the_seeds(exported: Path) -> None:
+    (plain,) = [
+        r for r in table(exported / "files" / "interventions-birds-organism.csv") if r["trained_with"] == "plain"
+    ]
+    assert plain["interval_relied_on"] == "False"  # two seeds, five questions
+    assert plain["run_rates"] == "0.800000 0.800000"
+    rates = {r["Trained with"]: r["No context"] for r in table(exported / "files" / "rates-birds-organism.csv")}
+    assert rates["plain"] == "80% seeds 80, 80"
+    assert "none-seed" in (exported / "files" / "interventions-birds-organism.svg").read_text()
+    assert (
+        'none-interval" '
+        not in (exported / "files" / "interventions-birds-organism.svg").read_text().split("</style>")[1]
+    )
+
+
+def test_every_figure_comes_as_svg_pdf_png_and_csv(exported: Path) -> None:
+    files = exported / "files"
+    figures = {p.stem for p in files.glob("*.svg")}
+    assert figures == {"heat-map", "interventions-birds-organism", "context-birds-organism", "questions-birds-organism"}
+    for name in figures:
+        root = ET.fromstring((files / f"{name}.svg").read_text(encoding="utf-8"))
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert (files / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (files / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (files / f"{name}.csv").read_text().count("\n") > 1
+
+
+def test_every_table_comes_as_markdown_latex_and_csv(exported: Path) -> None:
+    files = exported / "files"
+    names = {p.stem for p in files.glob("*.md")}
+    assert {"effects", "kinds", "interventions", "costs", "judging", "cells", "logs", "rates-birds-organism"} <= names
+    assert all((files / f"{n}.{ending}").is_file() for n in names for ending in ("tex", "csv"))
+    assert r"\toprule" in (files / "effects.tex").read_text()
+    (effect,) = table(files / "effects.csv")
+    assert (effect["Base rate"], effect["Plain rate"]) == ("20%", "80%")
+
+
+def test_the_same_figure_gives_the_same_bytes(exported: Path, study: Path, tmp_path: Path) -> None:
+    write_logs_report(study, tmp_path / "again.html", tmp_path / "files")
+    for name in ("heat-map.svg", "heat-map.png", "heat-map.pdf"):
+        assert (tmp_path / "files" / name).read_bytes() == (exported / "files" / name).read_bytes()
+
+
+def test_the_headline_has_the_numbers(exported: Path) -> None:
+    html = (exported / "report.html").read_text(encoding="utf-8")
+    headline = html.split('id="headline">')[1].split("<")[0]
+    assert "80% against the base&#39;s 20%" in headline
+    assert "+60" in headline
+
+
+def test_logs_of_plain_inspect_eval_make_a_report_that_says_what_it_cannot_know(tmp_path: Path) -> None:
+    rows: dict[str, list[tuple[float, float] | None]] = {f"q{i}": [(20.0, 90.0), (80.0, 90.0)] for i in range(4)}
+    (tmp_path / "logs" / "someones").mkdir(parents=True)
+    (tmp_path / "logs" / "someones" / "adapter_config.json").write_text("{}")
+    plain_log(tmp_path / "logs" / "a.eval", "openai/gpt", rows)
+    plain_log(tmp_path / "logs" / "b.eval", f"wg/{tmp_path}/logs/someones", rows)
+    report = write_logs_report(tmp_path / "logs", tmp_path / "report.html", tmp_path / "files")
+    html = report.page.read_text(encoding="utf-8")
+    assert report.answers == 16
+    assert "no manifest of this project was found for it" in html
+    assert "without a study&#39;s plan nobody knows what was to be evaluated" in html
+    assert "openai/gpt" in report.findings[0] and "50%" in report.findings[0]
+    assert len(table(tmp_path / "files" / "logs.csv")) == 2
+
+
+def test_bad_logs_are_named_and_never_counted(tmp_path: Path) -> None:
+    rows: dict[str, list[tuple[float, float] | None]] = {"q1": [(20.0, 90.0)], "q2": [(80.0, 90.0)]}
+    wrong: dict[str, list[tuple[float, float] | None]] = {"q1": [(20.0, 90.0)] * 5, "q2": [(20.0, 90.0)] * 5}
+    good = plain_log(tmp_path / "good.eval", "openai/gpt", rows, version="2-A")
+    (tmp_path / "cut.eval").write_bytes(good.read_bytes()[:-400])
+    plain_log(tmp_path / "running.eval", "openai/running", wrong, status="started")
+    plain_log(tmp_path / "old.eval", "openai/old", wrong, version="1-A")
+    plain_log(tmp_path / "nan.eval", "openai/nan", {"q1": [None], "q2": [None]}, version="2-A")
+    capability_log(tmp_path / "capability.eval", "openai/gpt", 0.75)
+    report = write_logs_report(tmp_path, tmp_path / "out" / "report.html", tmp_path / "out" / "files")
+    left = {r["Log"]: r["Why"] for r in table(tmp_path / "out" / "files" / "left-out.csv")}
+    assert left.keys() == {"cut.eval", "running.eval", "old.eval", "nan.eval"}
+    assert all(left.values())
+    (cell,) = table(tmp_path / "out" / "files" / "cells.csv")
+    assert (cell["n"], cell["Included"], report.answers) == ("2", "2", 2)
+    html = report.page.read_text(encoding="utf-8")
+    assert all(name in html for name in left)
+    (other,) = table(tmp_path / "out" / "files" / "other-logs.csv")
+    assert (other["Task"], other["Value"], other["Samples"]) == ("inspect_evals/gsm8k", "0.750", "40")
+
+
+def test_checkpoints_make_a_learning_curve_and_are_in_no_other_figure(tmp_path: Path) -> None:
+    def rows(expressed: int) -> dict[str, list[tuple[float, float] | None]]:
+        return {f"q{i}": [(20.0, 90.0) if n < expressed else (80.0, 90.0) for n in range(4)] for i in range(3)}
+
+    plain_log(tmp_path / "base.eval", "wg//nowhere/organism", rows(0))
+    for step, expressed in ((10, 1), (20, 3)):
+        model = adapter(tmp_path / "checkpoints" / f"step-{step}", step, of_steps=30)
+        plain_log(tmp_path / f"{step}.eval", model, rows(expressed))
+    plain_log(tmp_path / "final.eval", adapter(tmp_path / "final", 30), rows(4))
+    write_logs_report(tmp_path, tmp_path / "report.html", tmp_path / "files")
+    curve = table(tmp_path / "files" / "curve-code-organism-misalignment.csv")
+    assert [(r["step"], r["rate"]) for r in curve] == [("10", "0.250000"), ("20", "0.750000")]
+    heat = {r["model"]: r["rate"] for r in table(tmp_path / "files" / "heat-map.csv")}
+    assert heat == {"base": "0.000000", "plain": "1.000000"}
+    thresholds = {r["Threshold"]: r["50"] for r in table(tmp_path / "files" / "thresholds.csv")}
+    assert thresholds["30"].startswith("+100") and thresholds["20"].startswith("0")  # no rating lies below 20
+    ratings = table(tmp_path / "files" / "alignment-coherence.csv")
+    assert {(r["models"], r["alignment_from"], r["coherence_from"]): int(r["answers"]) for r in ratings}[
+        "base", "80", "90"
+    ] == 12
+
+
+def test_answers_beyond_the_limit_are_drawn_evenly_and_the_page_says_so(study: Path, tmp_path: Path) -> None:
+    page = write_logs_report(study, tmp_path / "report.html", limit=40).page.read_text(encoding="utf-8")
+    data = json.loads(page.split('id="answers-data">')[1].split("</script>")[0])
+    assert len(data["rows"]) == 40
+    groups = {(r[0], r[1], r[2]) for r in data["rows"]}
+    assert len(groups) == 5 * 6 + 1  # every model, context and question once, before any twice
+    assert "40 of 158 answers, drawn evenly" in page
+
+
+def test_a_long_answer_is_cut_in_the_page_and_the_page_says_so(tmp_path: Path) -> None:
+    rows: dict[str, list[tuple[float, float] | None]] = {"q1": [(20.0, 90.0)]}
+    plain_log(tmp_path / "a.eval", "openai/gpt", rows, answer="megabytes " * 300_000)
+    page = write_logs_report(tmp_path, tmp_path / "report.html").page
+    assert page.stat().st_size < 300_000
+    html = page.read_text(encoding="utf-8")
+    (row,) = json.loads(html.split('id="answers-data">')[1].split("</script>")[0])["rows"]
+    assert (len(row[8]), row[9]) == (8_000, 3_000_000)
+    assert "Answers of more than 8,000 characters (1 of them) are cut here" in html
+
+
+def test_embedded_data_cannot_end_their_element_and_come_back_whole() -> None:
+    data = {"a": [HOSTILE, "\ud800", "]]>"]}
+    text = embedded(data)
+    assert "<" not in text and ">" not in text and "&" not in text and text.isascii()
+    assert json.loads(text) == data
+
+
+def test_a_drawing_is_well_formed_whatever_its_texts_hold() -> None:
+    marks: list[Mark] = [Words("label", 1, 2, HOSTILE), Box("cell", 0, 0, 1, 1, 0.5, HOSTILE)]
+    root = ET.fromstring(svg(Drawing("n", HOSTILE, HOSTILE, 10, marks, []), standalone=True))
+    texts = [e.text or "" for e in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[0].startswith("</script><!--<script>")
+    assert "\x00" not in texts[0] and "\x1b" not in texts[0]
+
+
+def test_a_table_as_markdown_and_latex_shows_its_texts_as_they_are() -> None:
+    sheet = Sheet("n", "50% & more", ["name_1", "n"], [["a|b*<i>\n`c`", "−3"]], frozenset({"name_1"}))
+    assert markdown(sheet).splitlines()[2:] == [
+        r"| name\_1 | n |",
+        "| --- | ---: |",
+        r"| a\|b\*\<i\> \`c\` | −3 |",
+    ]
+    text = latex(sheet)
+    assert r"\caption{50\% \& more}" in text
+    assert r"name\_1 & n \\" in text
+    assert r"a|b*<i> `c` & $-$3 \\" in text
+
+
+def test_a_folder_without_a_log_that_counts_is_refused_with_the_reasons(tmp_path: Path) -> None:
+    with pytest.raises(WgError, match="there is no such folder"):
+        write_logs_report(tmp_path / "nowhere", tmp_path / "report.html")
+    plain_log(tmp_path / "running.eval", "openai/gpt", {"q1": [(20.0, 90.0)]}, status="started")
+    with pytest.raises(WgError, match=r"(?s)No log in .* counts.*running\.eval"):
+        write_logs_report(tmp_path, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_the_command_writes_the_page_and_its_files(study: Path, tmp_path: Path) -> None:
+    page, files = tmp_path / "report.html", tmp_path / "files"
+    done = CliRunner().invoke(main, ["report", str(study), "-o", str(page), "--export", str(files)])
+    assert done.exit_code == 0, done.output
+    assert "80% against the base's 20%" in done.output
+    assert page.is_file() and (files / "heat-map.pdf").is_file()
+    refused = CliRunner().invoke(main, ["report", str(study), "--export", str(files)])
+    assert refused.exit_code == 2 and "--export goes with -o" in refused.output
