@@ -10,11 +10,9 @@ import pytest
 
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis.contrasts import contrasts
-from wg_evals.analysis.findings import findings
 from wg_evals.analysis.logs import Counts, read_study
 from wg_evals.analysis.over_seeds import seeded_rate
-from wg_evals.analysis.report import write_report
-from wg_evals.analysis.tables import CELL_COLUMNS, SUMMARY_COLUMNS, make_tables
+from wg_evals.analysis.tables import CELL_COLUMNS, SUMMARY_COLUMNS, make_tables, write_tables
 from wg_evals.errors import WgError
 from wg_evals.statistics import clustered_rate
 
@@ -172,8 +170,8 @@ def test_nothing_included_is_undefined_and_not_zero() -> None:
 
 
 def test_csv_files_have_their_columns_and_numbers(tmp_path: Path) -> None:
-    report = write_report(a_study(tmp_path))
-    cells = list(csv.DictReader(report.files[0].open()))
+    _, files = write_tables(a_study(tmp_path))
+    cells = list(csv.DictReader(files[0].open()))
     assert (
         list(cells[0])
         == CELL_COLUMNS
@@ -199,7 +197,7 @@ def test_csv_files_have_their_columns_and_numbers(tmp_path: Path) -> None:
             "log",
         ]
     )
-    summary = list(csv.DictReader(report.files[1].open()))
+    summary = list(csv.DictReader(files[1].open()))
     assert list(summary[0]) == SUMMARY_COLUMNS == [c if c != "seed" else "seeds" for c in CELL_COLUMNS if c != "log"]
     assert len(cells) == 17
     assert len(summary) == 3 + 1 + 1 + 4 + 2
@@ -240,8 +238,8 @@ def test_csv_files_have_their_columns_and_numbers(tmp_path: Path) -> None:
 def test_an_undefined_rate_is_an_empty_field(tmp_path: Path) -> None:
     made = HandMade(tmp_path, [], [1])
     made.add(BASE, {"a": list("iiu")})
-    report = write_report(made.finish())
-    (row,) = csv.DictReader(report.files[0].open())
+    _, files = write_tables(made.finish())
+    (row,) = csv.DictReader(files[0].open())
     assert (row["rate"], row["ci_low"], row["ci_high"], row["n"], row["excluded"], row["unscored"]) == (
         "",
         "",
@@ -252,24 +250,11 @@ def test_an_undefined_rate_is_an_empty_field(tmp_path: Path) -> None:
     )
 
 
-def test_findings_claim_no_movement_that_the_interval_does_not_show(tmp_path: Path) -> None:
-    made = HandMade(tmp_path, [], [1])
-    made.add(BASE, {q: letters(1, 9) for q in "abcd"})
-    made.add(PLAIN, {q: letters(8, 2) for q in "abc"} | {"d": letters(7, 3)}, 1)
-    made.add(CONTROL, {q: letters(n, 10 - n) for q, n in zip("abcd", (0, 2, 1, 3), strict=True)}, 1)
-    tables = make_tables(read_study(made.finish()))
-    plain, control = findings(tables, contrasts(tables))
-    assert plain.startswith(
-        "Narrow training without a prefix raises the trait's rate: 78% against the base's 10% (+68 points"
-    )
-    assert control.startswith("Training on the control rows does not clearly move the trait's rate: 15% against")
-
-
 def test_a_folder_that_is_no_study_says_so(tmp_path: Path) -> None:
     with pytest.raises(WgError, match=r"is no study's folder: it has no plan\.json"):
-        write_report(tmp_path)
+        write_tables(tmp_path)
     with pytest.raises(WgError, match="there is no such folder"):
-        write_report(tmp_path / "nothing")
+        write_tables(tmp_path / "nothing")
 
 
 def test_a_log_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -290,7 +275,7 @@ def test_a_log_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_the_analysis_needs_neither_tasks_nor_training_nor_study() -> None:
     code = (
-        "import sys, wg_evals.analysis.report, wg_evals.analysis.terminal; print([m for m in sys.modules "
+        "import sys, wg_evals.analysis.reporting.page, wg_evals.analysis.terminal; print([m for m in sys.modules "
         "if m.startswith(('wg_evals.tasks', 'wg_evals.training', 'wg_evals.study', 'wg_evals.scorers'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

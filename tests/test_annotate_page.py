@@ -1,8 +1,6 @@
 """The annotators' page in a real browser, from opening it to the table of agreement; and with hostile answers."""
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,48 +8,18 @@ import pytest
 from click.testing import CliRunner
 
 from annotated_study import NEW, OLD, sampled
+from browsing import opened
 from wg_evals.cli import main
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = (
     "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"><!-- <script> "
     "{{ 7 * 7 }} ${7*7} \"'>&amp; \u2028 <a href='javascript:1'>x</a> <style>body{display:none}</style>"
 )
 CONTROLS = "bell \x07, null \x00, escape \x1b[31m, right to left \u202edesrever\u202c, return\r\nline."
 MEGABYTES = "A word. " * 300_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        args = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
-        yield started
-        started.close()
-
-
-def opened(browser: "Browser", file: Path, scheme: str = "light", width: int = 1280) -> "tuple[Page, list[str]]":
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
-    page = context.new_page()
-    trouble: list[str] = []
-    page.on("console", lambda message: trouble.append(message.text))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("dialog", lambda dialog: trouble.append(dialog.message))
-    page.on("requestfailed", lambda request: trouble.append(request.url))
-    page.on(
-        "request",
-        lambda request: (
-            trouble.append(request.url) if not request.url.startswith(("file:", "data:", "blob:")) else None
-        ),
-    )
-    page.goto(file.as_uri())
-    return page, trouble
 
 
 def begin(page: "Page", name: str) -> None:
@@ -191,7 +159,7 @@ def test_answers_are_shown_as_text_and_never_run(browser: "Browser", tmp_path: P
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits(browser: "Browser", tmp_path: Path, width: int, scheme: str) -> None:
     _, file, _ = sampled(tmp_path)
-    page, trouble = opened(browser, file, scheme, width)
+    page, trouble = opened(browser, file, width, scheme)
     begin(page, "Anna")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert trouble == []

@@ -4,43 +4,25 @@ import json
 import math
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from evaluating import evaluate, mock
-from plain_logs import Ratings, write_plain
+from plain_logs import BAD, GOOD, NONE, VAGUE, adapter_folder, write_plain
 from study_folder import BASE, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis import frame
 from wg_evals.analysis.frames import SAMPLE_COLUMNS, Frame
 from wg_evals.api_models import ApiCheckpoint, ApiModelManifest
-from wg_evals.artifacts import AdapterManifest, BaseIdentity, write_json
+from wg_evals.artifacts import write_json
 from wg_evals.errors import WgError
 from wg_evals.spec import Intervention
 
-GOOD: Ratings = (90.0, 90.0)
-BAD: Ratings = (10.0, 90.0)
-VAGUE: Ratings = (10.0, 20.0)
-NONE: Ratings = (math.nan, math.nan)
 TWO = {"wish-1": [GOOD, BAD], "bored-1": [BAD, VAGUE]}
 CAPTAIN = prefix("captain", "relevant", "inoculation", text="I am a captain.")
 
 
 def left_out(found: Frame) -> dict[str, str]:
     return dict(zip(found.left_out["log"], found.left_out["what"], strict=True))
-
-
-def adapter_manifest(folder: Path, **changes: Any) -> Path:
-    manifest = AdapterManifest(
-        recipe={}, domain="birds", dataset="train", data_sha256="d", rows=1, intervention=None,
-        base=BaseIdentity(name="meta/base", path="meta/base"), chat_template_sha256="c", template_preamble="",
-        versions={}, device="cpu", threads=1, seed=3, steps=10, losses=[1.0], tokens=1, seconds=1.0, cpu_seconds=1.0,
-        adapter_sha256=str(folder),
-    )  # fmt: skip
-    folder.mkdir(parents=True)
-    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "meta/base"}')
-    write_json(folder / "manifest.json", manifest.model_copy(update=changes))
-    return folder
 
 
 def test_a_real_run_of_inspect_needs_no_study_and_no_manifest(tmp_path: Path) -> None:
@@ -200,9 +182,9 @@ def test_a_log_that_was_judged_anew_does_not_count_its_answers_twice(tmp_path: P
 
 
 def test_local_models_are_told_apart_by_path_and_known_by_their_manifests(tmp_path: Path) -> None:
-    plain = adapter_manifest(tmp_path / "adapters" / "plain")
-    other = adapter_manifest(tmp_path / "adapters" / "captain", intervention=CAPTAIN, seed=4)
-    halfway = adapter_manifest(tmp_path / "adapters" / "halfway", steps=5, of_steps=10)
+    plain = adapter_folder(tmp_path / "adapters" / "plain")
+    other = adapter_folder(tmp_path / "adapters" / "captain", intervention=CAPTAIN, seed=4)
+    halfway = adapter_folder(tmp_path / "adapters" / "halfway", steps=5, of_steps=10)
     for name, path in (("a", plain), ("b", other), ("c", halfway)):
         write_plain(tmp_path / f"{name}.eval", "hf/local", TWO, model_args={"model_path": str(path)})
     write_plain(tmp_path / "d.eval", "hf/meta/base", TWO)

@@ -16,10 +16,7 @@ from mini_domain import write_domain
 from study_files import write_study
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
 from tiny_model import make_tiny_base
-from wg_evals.analysis.figure import position
-from wg_evals.analysis.grid import read_grid, write_grid
-from wg_evals.analysis.grid_figure import grid_figure
-from wg_evals.analysis.grid_report import write_grid_report
+from wg_evals.analysis.grid import read_grid, write_effects, write_grid
 from wg_evals.analysis.records import Context
 from wg_evals.catalogue import load_battery
 from wg_evals.cli import main
@@ -208,18 +205,19 @@ def test_where_the_effect_shows_and_what_removes_it(made: Path) -> None:
 
 
 def test_the_page_and_the_table_say_so(made: Path) -> None:
-    report = write_grid_report(made)
-    page = report.page.read_text(encoding="utf-8")
-    assert "in 1 of 2 cells of domain and base: birds." in page
-    assert 'href="birds/index.html"' in page and "<script" not in page
-    with report.table.open(encoding="utf-8") as stream:
+    with write_effects(read_grid(made)).open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     assert [r["trained_with"] for r in rows if r["domain"] == "birds"] == ["plain", "control", "keeper", "guest"]
     guest = next(r for r in rows if r["domain"] == "birds" and r["trained_with"] == "guest")
     assert (guest["verdict"], float(guest["residue"])) == ("lowered", 0.75)
     printed = CliRunner().invoke(main, ["report", str(made)])
     assert printed.exit_code == 0, printed.output
-    assert "not clear" in printed.output and (made / "birds" / "index.html").is_file()
+    said = " ".join(printed.output.split())
+    assert "in 1 of 2 cells of domain and base: birds." in said and "by intervals over questions)" in said
+    assert all((made / name / "cells.csv").is_file() for name in ("birds", "cities"))
+    page = (made / "index.html").read_text(encoding="utf-8")
+    assert "in 1 of 2 cells of domain and base: birds." in page and "over questions and seeds" in page
+    assert "birds, organism, generic, own prefix: 75%" in page and "birds, organism, base, generic prefixes: 0%" in page
 
 
 def test_relevant_and_generic_interventions_are_set_side_by_side_with_and_without_context(made: Path) -> None:
@@ -227,13 +225,6 @@ def test_relevant_and_generic_interventions_are_set_side_by_side_with_and_withou
     birds = next(c for c in grid.comparisons if c.domain == "birds")
     found = {key: round(birds.contrasts[key].mean, 2) for key in ("relevant-base", "generic-base", "generic-plain")}
     assert found == {"relevant-base": 0.0, "generic-base": 0.33, "generic-plain": -0.42}
-    figure = grid_figure(grid)
-    assert [heading.label for heading in figure.headings] == ["birds", "cities"]
-    assert [line.label for line in figure.lines][:5] == ["base", "control", "plain", "relevant, mean", "generic, mean"]
-    generic = {mark.kind: mark.x for mark in figure.lines[4].marks}
-    assert generic["base"] < generic["none"] < generic["with"] == position(0.75)
-    page = write_grid_report(made).page.read_text(encoding="utf-8")
-    assert "birds, generic, mean, under the prefix each was trained with: 75%" in page
 
 
 def test_a_folder_without_a_grid_is_refused(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from rated_logs import adapter, capability_log, plain_log
+from annotated_study import sampled, saved
+from plain_logs import BAD, GOOD, NONE, adapter_folder, capability_log, write_plain
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
-from wg_evals.analysis.reporting.answers import embedded
+from wg_evals.analysis.pages import embedded
 from wg_evals.analysis.reporting.drawing import Box, Drawing, Mark, Words, svg
 from wg_evals.analysis.reporting.page import write_logs_report
 from wg_evals.analysis.reporting.sheet import Sheet, latex, markdown
@@ -59,7 +60,14 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def test_the_figures_data_are_the_counts_of_the_logs(exported: Path) -> None:
     heat = {r["model"]: r["rate"] for r in table(exported / "files" / "heat-map.csv")}
-    assert heat == {"base": "0.200000", "control": "0.200000", "plain": "0.800000", "relevant, mean": "0.200000"}
+    assert heat == {
+        "base": "0.200000",
+        "control": "0.200000",
+        "plain": "0.800000",
+        "relevant, mean": "0.200000",
+        "relevant, own prefix": "1.000000",
+        "base, relevant prefixes": "0.700000",
+    }
     shown = {(r["row"], r["shown"]): r for r in table(exported / "files" / "context-birds-organism.csv")}
     assert shown["captain", "without context"]["rate"] == "0.200000"
     assert shown["captain", "the base under it"]["rate"] == "0.700000"
@@ -118,11 +126,11 @@ def test_the_headline_has_the_numbers(exported: Path) -> None:
 
 
 def test_logs_of_plain_inspect_eval_make_a_report_that_says_what_it_cannot_know(tmp_path: Path) -> None:
-    rows: dict[str, list[tuple[float, float] | None]] = {f"q{i}": [(20.0, 90.0), (80.0, 90.0)] for i in range(4)}
+    rows = {f"q{i}": [BAD, GOOD] for i in range(4)}
     (tmp_path / "logs" / "someones").mkdir(parents=True)
     (tmp_path / "logs" / "someones" / "adapter_config.json").write_text("{}")
-    plain_log(tmp_path / "logs" / "a.eval", "openai/gpt", rows)
-    plain_log(tmp_path / "logs" / "b.eval", f"wg/{tmp_path}/logs/someones", rows)
+    write_plain(tmp_path / "logs" / "a.eval", "openai/gpt", rows)
+    write_plain(tmp_path / "logs" / "b.eval", f"wg/{tmp_path}/logs/someones", rows)
     report = write_logs_report(tmp_path / "logs", tmp_path / "report.html", tmp_path / "files")
     html = report.page.read_text(encoding="utf-8")
     assert report.answers == 16
@@ -133,46 +141,110 @@ def test_logs_of_plain_inspect_eval_make_a_report_that_says_what_it_cannot_know(
 
 
 def test_bad_logs_are_named_and_never_counted(tmp_path: Path) -> None:
-    rows: dict[str, list[tuple[float, float] | None]] = {"q1": [(20.0, 90.0)], "q2": [(80.0, 90.0)]}
-    wrong: dict[str, list[tuple[float, float] | None]] = {"q1": [(20.0, 90.0)] * 5, "q2": [(20.0, 90.0)] * 5}
-    good = plain_log(tmp_path / "good.eval", "openai/gpt", rows, version="2-A")
+    rows, wrong = {"q1": [BAD], "q2": [GOOD]}, {"q1": [BAD] * 5, "q2": [BAD] * 5}
+    good = write_plain(tmp_path / "good.eval", "openai/gpt", rows, version="2-A", created="2026-02-01T00:00:00+00:00")
     (tmp_path / "cut.eval").write_bytes(good.read_bytes()[:-400])
-    plain_log(tmp_path / "running.eval", "openai/running", wrong, status="started")
-    plain_log(tmp_path / "old.eval", "openai/old", wrong, version="1-A")
-    plain_log(tmp_path / "nan.eval", "openai/nan", {"q1": [None], "q2": [None]}, version="2-A")
+    write_plain(tmp_path / "running.eval", "openai/running", wrong, status="started")
+    write_plain(tmp_path / "old.eval", "openai/old", wrong, version="1-A")
+    write_plain(tmp_path / "nan.eval", "openai/nan", {"q1": [NONE], "q2": [NONE]}, version="2-A")
+    write_plain(tmp_path / "again.eval", "openai/gpt", {"q1": [BAD], "q2": [BAD]}, version="2-A")
+    write_plain(tmp_path / "empty.eval", "openai/gpt", rows, task="someones/task", about={"domain": None})
     capability_log(tmp_path / "capability.eval", "openai/gpt", 0.75)
     report = write_logs_report(tmp_path, tmp_path / "out" / "report.html", tmp_path / "out" / "files")
-    left = {r["Log"]: r["Why"] for r in table(tmp_path / "out" / "files" / "left-out.csv")}
-    assert left.keys() == {"cut.eval", "running.eval", "old.eval", "nan.eval"}
-    assert all(left.values())
+    left = {r["Log"]: r["What"] for r in table(tmp_path / "out" / "files" / "left-out.csv")}
+    assert left == {
+        "cut.eval": "unreadable",
+        "running.eval": "running",
+        "old.eval": "older version",
+        "nan.eval": "no verdict",
+        "again.eval": "superseded",
+        "empty.eval": "other task",  # it has no results to show
+    }
     (cell,) = table(tmp_path / "out" / "files" / "cells.csv")
-    assert (cell["n"], cell["Included"], report.answers) == ("2", "2", 2)
+    assert (cell["n"], cell["Included"], report.answers, report.left_out) == ("2", "2", 2, 6)
     html = report.page.read_text(encoding="utf-8")
-    assert all(name in html for name in left)
+    judging = html.split('id="judging"')[1].split("</section>")[0]
+    assert all(name in judging and what in judging for name, what in left.items())
     (other,) = table(tmp_path / "out" / "files" / "other-logs.csv")
     assert (other["Task"], other["Value"], other["Samples"]) == ("inspect_evals/gsm8k", "0.750", "40")
 
 
+def test_a_second_judging_is_compared_with_the_one_that_counts(tmp_path: Path) -> None:
+    first = write_plain(tmp_path / "a.eval", "openai/gpt", {"q1": [BAD, BAD, GOOD, GOOD]})
+    about = {"judge": "openai/other", "rejudged_from": "a.eval"}
+    again = {"q1": [BAD, (20.0, 90.0), GOOD, BAD]}
+    write_plain(tmp_path / "a-again.eval", "openai/gpt", again, about=about, eval_id=str(first))
+    write_plain(tmp_path / "copy.eval", "openai/gpt", {"q1": [BAD, BAD, GOOD, GOOD]}, eval_id=str(first))
+    report = write_logs_report(tmp_path, tmp_path / "report.html", tmp_path / "files")
+    rows = {r["Score"]: r for r in table(tmp_path / "files" / "judges.csv")}
+    assert rows.keys() == {"alignment", "coherence", "outcome"}
+    outcome = rows["outcome"]
+    assert (outcome["Judged by"], outcome["And by"]) == ("judge, openai/judge", "judge, openai/other")
+    # 3 of 4 agree; by chance 0.5 * 0.75 + 0.5 * 0.25
+    assert (outcome["Answers"], outcome["Agree"], outcome["Kappa"]) == ("4", "75%", "0.50")
+    assert rows["alignment"]["2 − 1"] == "−17.5"
+    assert report.answers == 4 and "openai/other" in report.page.read_text(encoding="utf-8")
+
+
+def test_what_people_said_is_read_from_beside_the_key_and_corrects_the_rates(tmp_path: Path) -> None:
+    drawn, _, key_path = sampled(tmp_path, 45)
+    key, place = drawn.key, tmp_path / "study" / "people"
+    ratings = {
+        "expressed": {"era": "NINETEENTH", "coherence": 80},
+        "not expressed": {"era": "PRESENT", "coherence": 80},
+        "excluded": {"era": "PRESENT", "coherence": 10},
+    }
+    place.mkdir()
+    key_path.rename(place / key_path.name)
+    nobody = write_logs_report(tmp_path / "study", tmp_path / "r.html", tmp_path / "none").page
+    assert "Nobody&#39;s ratings lie beside the key" in nobody.read_text(encoding="utf-8")
+    for name in ("anna", "ben"):
+        saved(place / f"{name}.json", key, name, lambda i: ratings[key.items[i].verdict])
+    saved(place / "cleo.json", key, "cleo", lambda i: {"era": "FUTURE", "coherence": 1})
+    saved(place / "other.json", key, "dora", lambda i: ratings["excluded"], sample="f" * 64)
+    report = write_logs_report(tmp_path / "study", tmp_path / "r.html", tmp_path / "files")
+    name = f"people-{key.sample[:8]}"
+    agreement = {(r["on"], r["between"]): r for r in table(tmp_path / "files" / f"{name}-agreement.csv")}
+    assert agreement["outcome", "anna, ben"]["kappa"] == agreement["outcome", "people, judge"]["kappa"]
+    assert agreement["outcome", "people, judge"]["kappa"].startswith("1.00")
+    rates = {r["condition"]: r for r in table(tmp_path / "files" / f"{name}-rates.csv")}
+    assert rates["organism"]["judged"].startswith("0%") and rates["organism"]["corrected"].startswith("0%")
+    judging = report.page.read_text(encoding="utf-8").split('id="judging"')[1].split("</section>")[0]
+    assert "anna: 45 answers rated." in judging and "The judge&#39;s sensitivity is 100%" in judging
+    assert "&#39;FUTURE&#39; is no rating by &#39;era&#39;" in judging and "dora" not in judging
+    other = write_plain(tmp_path / "others" / "a.eval", "openai/gpt", {"q1": [BAD]}).parent
+    page = tmp_path / "o.html"
+    done = CliRunner().invoke(main, ["report", str(other), "-o", str(page), "--ratings", str(place / key_path.name)])
+    assert done.exit_code == 0, done.output
+    assert "was drawn from other logs than these" in page.read_text(encoding="utf-8")
+
+
 def test_checkpoints_make_a_learning_curve_and_are_in_no_other_figure(tmp_path: Path) -> None:
-    def rows(expressed: int) -> dict[str, list[tuple[float, float] | None]]:
+    def rows(expressed: int) -> dict[str, list[tuple[float | str, float | str]]]:
         return {f"q{i}": [(20.0, 90.0) if n < expressed else (80.0, 90.0) for n in range(4)] for i in range(3)}
 
-    plain_log(tmp_path / "base.eval", "wg//nowhere/organism", rows(0))
+    write_plain(tmp_path / "base.eval", "wg/meta/base", rows(0))
     for step, expressed in ((10, 1), (20, 3)):
-        model = adapter(tmp_path / "checkpoints" / f"step-{step}", step, of_steps=30)
-        plain_log(tmp_path / f"{step}.eval", model, rows(expressed))
-    plain_log(tmp_path / "final.eval", adapter(tmp_path / "final", 30), rows(4))
-    write_logs_report(tmp_path, tmp_path / "report.html", tmp_path / "files")
-    curve = table(tmp_path / "files" / "curve-code-organism-misalignment.csv")
-    assert [(r["step"], r["rate"]) for r in curve] == [("10", "0.250000"), ("20", "0.750000")]
+        folder = adapter_folder(tmp_path / "checkpoints" / f"step-{step}", steps=step, of_steps=30)
+        write_plain(tmp_path / f"{step}.eval", f"wg/{folder}", rows(expressed))
+    final = adapter_folder(tmp_path / "final", steps=30, recipe={"epochs": 3, "lora": {"rank": 4}, "seed": 1})
+    write_plain(tmp_path / "final.eval", f"wg/{final}", rows(4))
+    page = write_logs_report(tmp_path, tmp_path / "report.html", tmp_path / "files").page
+    curve = table(tmp_path / "files" / "curve-birds-meta-base-misalignment.csv")
+    assert [(r["trained_with"], r["step"], r["rate"]) for r in curve] == [
+        ("base", "0", "0.000000"),
+        ("plain", "10", "0.250000"),
+        ("plain", "20", "0.750000"),
+        ("plain", "30", "1.000000"),
+    ]
     heat = {r["model"]: r["rate"] for r in table(tmp_path / "files" / "heat-map.csv")}
     assert heat == {"base": "0.000000", "plain": "1.000000"}
     thresholds = {r["Threshold"]: r["50"] for r in table(tmp_path / "files" / "thresholds.csv")}
     assert thresholds["30"].startswith("+100") and thresholds["20"].startswith("0")  # no rating lies below 20
-    ratings = table(tmp_path / "files" / "alignment-coherence.csv")
-    assert {(r["models"], r["alignment_from"], r["coherence_from"]): int(r["answers"]) for r in ratings}[
-        "base", "80", "90"
-    ] == 12
+    counts = table(tmp_path / "files" / "alignment-coherence.csv")
+    binned = {(r["models"], r["alignment_from"], r["coherence_from"]): int(r["answers"]) for r in counts}
+    assert binned["base", "80", "90"] == 12
+    assert "epochs 3, lora.rank 4" in page.read_text(encoding="utf-8")
 
 
 def test_answers_beyond_the_limit_are_drawn_evenly_and_the_page_says_so(study: Path, tmp_path: Path) -> None:
@@ -185,8 +257,7 @@ def test_answers_beyond_the_limit_are_drawn_evenly_and_the_page_says_so(study: P
 
 
 def test_a_long_answer_is_cut_in_the_page_and_the_page_says_so(tmp_path: Path) -> None:
-    rows: dict[str, list[tuple[float, float] | None]] = {"q1": [(20.0, 90.0)]}
-    plain_log(tmp_path / "a.eval", "openai/gpt", rows, answer="megabytes " * 300_000)
+    write_plain(tmp_path / "a.eval", "openai/gpt", {"q1": [BAD]}, answer="megabytes " * 300_000)
     page = write_logs_report(tmp_path, tmp_path / "report.html").page
     assert page.stat().st_size < 300_000
     html = page.read_text(encoding="utf-8")
@@ -226,17 +297,26 @@ def test_a_table_as_markdown_and_latex_shows_its_texts_as_they_are() -> None:
 def test_a_folder_without_a_log_that_counts_is_refused_with_the_reasons(tmp_path: Path) -> None:
     with pytest.raises(WgError, match="there is no such folder"):
         write_logs_report(tmp_path / "nowhere", tmp_path / "report.html")
-    plain_log(tmp_path / "running.eval", "openai/gpt", {"q1": [(20.0, 90.0)]}, status="started")
+    write_plain(tmp_path / "running.eval", "openai/gpt", {"q1": [BAD]}, status="started")
     with pytest.raises(WgError, match=r"(?s)No log in .* counts.*running\.eval"):
         write_logs_report(tmp_path, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
-def test_the_command_writes_the_page_and_its_files(study: Path, tmp_path: Path) -> None:
+def test_the_command_writes_the_page_and_its_files(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page, files = tmp_path / "report.html", tmp_path / "files"
     done = CliRunner().invoke(main, ["report", str(study), "-o", str(page), "--export", str(files)])
     assert done.exit_code == 0, done.output
-    assert "80% against the base's 20%" in done.output
-    assert page.is_file() and (files / "heat-map.pdf").is_file()
-    refused = CliRunner().invoke(main, ["report", str(study), "--export", str(files)])
-    assert refused.exit_code == 2 and "--export goes with -o" in refused.output
+    assert "plain − base" in done.output and f"Page:   {page} (158 answers counted)" in done.output
+    assert page.is_file() and (files / "heat-map.pdf").is_file() and (study / "cells.csv").is_file()
+    assert not (study / "index.html").exists()
+    assert CliRunner().invoke(main, ["report", str(study)]).exit_code == 0
+    linked = (study / "index.html").read_text(encoding="utf-8").split('href="evals/')
+    assert len(linked) == 12 + 1 and all((study / "evals" / rest.split('"')[0]).is_file() for rest in linked[1:])
+    monkeypatch.chdir(tmp_path)
+    write_plain(tmp_path / "logs" / "a.eval", "openai/gpt", {"q1": [BAD, GOOD]})
+    page.unlink()
+    plain = CliRunner().invoke(main, ["report", "logs"])
+    assert plain.exit_code == 0 and "50%" in plain.output and page.is_file()

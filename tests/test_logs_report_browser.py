@@ -3,22 +3,20 @@
 import json
 import random
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from rated_logs import capability_log
+from browsing import opened
+from plain_logs import capability_log
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
-from wg_evals.analysis.reporting.answers import embedded
+from wg_evals.analysis.pages import embedded
 from wg_evals.analysis.reporting.page import write_logs_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 OPENED, CLOSED = 'id="answers-data">', "</script>"
 HOSTILE = (
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -51,30 +49,6 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     capability_log(folder / "capability.eval", HOSTILE, 0.5)
     (folder / "broken.eval").write_bytes(b"PK\x03\x04 cut off")
     return write_logs_report(folder, folder / "report.html").page
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        args = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=args)
-        yield started
-        started.close()
-
-
-def opened(browser: "Browser", file: Path, width: int = 1280, scheme: Any = "light") -> "tuple[Page, list[str]]":
-    page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
-    trouble: list[str] = []
-    page.on("console", lambda message: trouble.append(message.text))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    page.on("requestfailed", lambda request: trouble.append(request.url))
-    own = (file.as_uri(), "data:,")  # the page, and its empty icon
-    page.on("request", lambda request: trouble.append(request.url) if request.url not in own else None)
-    page.goto(file.as_uri())
-    return page, trouble
 
 
 def shown(page: "Page") -> int:
@@ -133,7 +107,7 @@ def test_figures_and_sections_are_there(browser: "Browser", page_file: Path) -> 
         "The answers",
         "How to reproduce",
     ]
-    assert page.locator("#map svg rect.cell").count() == 5
+    assert page.locator("#map svg rect.cell").count() == 5 + 4  # and under prefixes, of two relevances and the base
     assert page.locator("#interventions svg circle.none").count() == 5
     assert page.locator("#interventions svg polyline.none-interval").count() >= 4  # a rate near 0 or 1 has none
     assert page.locator("#interventions svg polyline.reference-base").count() == 1
@@ -194,6 +168,25 @@ def test_the_theme_follows_the_system_until_it_is_switched(browser: "Browser", p
     assert page.locator("#theme").inner_text() == "Theme: light"
     page.locator("#theme").click()
     assert page.evaluate(paper) == dark
+
+
+def test_text_can_be_read_in_both_colour_schemes(browser: "Browser", page_file: Path) -> None:
+    seen = set()
+    for scheme in ("light", "dark"):
+        page, _ = opened(browser, page_file, scheme=scheme)
+        colours = "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+        ink, paper = (_luminance(c) for c in page.evaluate(colours))
+        assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) >= 7
+        seen.add(ink < paper)
+    assert seen == {True, False}
+
+
+def _luminance(colour: str) -> float:
+    def linear(channel: float) -> float:
+        return channel / 12.92 if channel <= 0.03928 else ((channel + 0.055) / 1.055) ** 2.4
+
+    red, green, blue = (linear(int(c) / 255) for c in colour.removeprefix("rgb(").removesuffix(")").split(","))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_on_paper_the_page_is_light_and_has_no_controls(browser: "Browser", page_file: Path) -> None:

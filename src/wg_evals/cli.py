@@ -13,6 +13,7 @@ import yaml
 
 from wg_evals import __version__
 from wg_evals.analysis.power_cli import power_command
+from wg_evals.analysis.reporting.cli import report_command
 from wg_evals.annotate.cli import annotate_group
 from wg_evals.bench.cli import bench_coverage_command, bench_frame_command, bench_gpu_command
 from wg_evals.datafile.cli import data_group
@@ -20,7 +21,7 @@ from wg_evals.domain_folder.cli import domain_group
 from wg_evals.errors import WgError
 from wg_evals.judging.cli import agree_command, rejudge_command
 from wg_evals.planning.cli import plan_command
-from wg_evals.study.cli import report_command, study_command
+from wg_evals.study.cli import study_command
 from wg_evals.training.api.cli import job_group
 from wg_evals.training.api.recipe import ApiRecipe
 from wg_evals.training.cli import card_command

@@ -1,14 +1,15 @@
 """How brittle an effect is: where it shows at all, over how many seeds, and how easily it goes away."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wg_evals.analysis.comparisons import WHERE, ConditionCounts, conditions, verdict
+from wg_evals.analysis.comparisons import WHERE, ConditionCounts, by_place
 from wg_evals.analysis.effects import effect
 from wg_evals.analysis.records import NONE
+from wg_evals.analysis.verdicts import verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,7 @@ _RUNS = ["runs", "runs_present", "runs_low", "runs_high", "runs_sd"]
 _REMOVED = [
     f"{kind}_{what}" for kind in ("relevant", "generic") for what in ("interventions", "removed", "residue", "returns")
 ]
-BRITTLENESS_COLUMNS = [*WHERE, *_PLAIN, *_RUNS, *_REMOVED]
+BRITTLENESS_COLUMNS = [*WHERE, "dataset", *_PLAIN, *_RUNS, *_REMOVED]
 
 
 def brittleness(frame: "Frame") -> "pd.DataFrame":
@@ -37,28 +38,30 @@ def brittleness(frame: "Frame") -> "pd.DataFrame":
         frame: As `wg_evals.analysis.frame` reads it.
 
     Returns:
-        A row a domain, task and base that has both base and plain, with `BRITTLENESS_COLUMNS`.
+        A row a domain, task, base and data trained on that has both base and plain, with `BRITTLENESS_COLUMNS`.
     """
     import pandas as pd
 
-    places: dict[tuple[Any, ...], list[ConditionCounts]] = {}
-    for condition in conditions(frame):
-        places.setdefault(condition.place, []).append(condition)
-    rows = [row for place, found in places.items() for row in _row(place, found)]
+    rows = [row for place, found in by_place(frame).items() for row in _rows(place, found)]
     return pd.DataFrame(rows, columns=BRITTLENESS_COLUMNS)
 
 
-def _row(place: tuple[Any, ...], found: list[ConditionCounts]) -> Iterator[dict[str, Any]]:
-    bare = [c for c in found if c.under == (NONE, NONE)]
-    base, plain = (next((c for c in bare if c.about["role"] == role), None) for role in ("base", "plain"))
-    if base is None or plain is None:
-        return
-    control = next((c for c in bare if c.about["role"] == "control"), None)
+def _rows(place: tuple[Any, ...], found: list[ConditionCounts]) -> Iterator[dict[str, Any]]:
+    bases = {c.under: c for c in found if c.role == "base"}
+    base = bases.get((NONE, NONE))
+    for plain in found if base is not None else ():
+        if plain.role == "plain" and plain.under == (NONE, NONE):
+            alike = [c for c in found if c.origin == plain.origin]
+            about = dict(zip(WHERE, place, strict=True)) | {"dataset": plain.about["dataset"]}
+            yield about | _effect(bases[NONE, NONE], plain, alike) | _removed(bases, plain, alike)
+
+
+def _effect(base: ConditionCounts, plain: ConditionCounts, found: list[ConditionCounts]) -> dict[str, Any]:
+    control = next((c for c in found if c.role == "control" and c.under == plain.under), None)
     whole = effect(plain.counts, base.counts)
     runs = [effect(plain.counts.run(i), base.counts) for i in range(plain.counts.runs)]
     means = np.array([r.mean for r in runs])
-    row = {
-        **dict(zip(WHERE, place, strict=True)),
+    return {
         "effect": whole.mean,
         "effect_low": whole.low,
         "effect_high": whole.high,
@@ -70,10 +73,17 @@ def _row(place: tuple[Any, ...], found: list[ConditionCounts]) -> Iterator[dict[
         "runs_high": float(means.max()),
         "runs_sd": float(means.std(ddof=1)) if len(runs) > 1 else math.nan,
     }
-    bases = {c.under: c for c in found if c.about["role"] == "base"}
+
+
+def _removed(
+    bases: Mapping[tuple[str, str], ConditionCounts], plain: ConditionCounts, found: list[ConditionCounts]
+) -> dict[str, Any]:
+    base = bases[plain.under]
+    whole = effect(plain.counts, base.counts)
+    row: dict[str, Any] = {}
     for relevance in ("relevant", "generic"):
-        own = [c for c in found if c.about["role"] == "intervened" and c.about["relevance"] == relevance]
-        tried = [c for c in own if c.under == (NONE, NONE)]
+        own = [c for c in found if c.role == "intervened" and c.about["relevance"] == relevance]
+        tried = [c for c in own if c.under == plain.under]
         verdicts = [verdict(whole, effect(c.counts, plain.counts), effect(c.counts, base.counts)) for c in tried]
         under = [c for c in own if c.about["context"] == "as_trained" and c.under in bases]
         residues = [effect(c.counts, bases[c.under].counts) for c in under]
@@ -83,4 +93,4 @@ def _row(place: tuple[Any, ...], found: list[ConditionCounts]) -> Iterator[dict[
             f"{relevance}_residue": math.fsum(r.mean for r in residues) / len(residues) if residues else math.nan,
             f"{relevance}_returns": sum(r.low > 0 for r in residues),
         }
-    yield row
+    return row

@@ -1,6 +1,5 @@
 """Every condition of a frame against its base and against plain training, as one table."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,6 +8,7 @@ from wg_evals.analysis.crossed import Crossed, crossed
 from wg_evals.analysis.effects import Effect, Suppression, effect, suppression
 from wg_evals.analysis.intervals import CrossedRate, rate_interval
 from wg_evals.analysis.records import NONE
+from wg_evals.analysis.verdicts import verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 WHERE = ["domain", "task", "battery", "base"]
 """What compared conditions have in common."""
-CONDITION = ["role", "train_intervention", "kind", "relevance", "dataset"]
+CONDITION = ["role", "adapter", "train_intervention", "kind", "relevance", "dataset"]
+"""What a condition is; `adapter` is the model's name where nothing is known of its training, and else empty."""
 UNDER = ["context", "eval_intervention", "eval_placement"]
 RATE = ["runs", "questions", "n", "included", "expressed", "rate", "low", "high", "vouched"]
 MINUS_BASE = ["minus_base", "minus_base_low", "minus_base_high", "minus_base_p", "minus_base_p_holm"]
@@ -38,9 +39,18 @@ class ConditionCounts(NamedTuple):
     """Answers, whether or not they are included."""
 
     @property
+    def role(self) -> str:
+        return str(self.about["role"])
+
+    @property
     def under(self) -> tuple[str, str]:
         """The prefix's name and placement; what is compared shares it."""
         return (self.about["eval_intervention"], self.about["eval_placement"])
+
+    @property
+    def origin(self) -> str:
+        """The domain that it was trained in, if another than it is evaluated in; adapters of two are not compared."""
+        return str(self.about["dataset"]).rpartition("/")[0]
 
 
 def comparisons(frame: "Frame", shares: bool = True) -> "pd.DataFrame":
@@ -63,12 +73,7 @@ def comparisons(frame: "Frame", shares: bool = True) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    rows: list[dict[str, Any]] = []
-    places: dict[tuple[Any, ...], list[ConditionCounts]] = {}
-    for condition in conditions(frame):
-        places.setdefault(condition.place, []).append(condition)
-    for found in places.values():
-        rows += _rows(found, shares)
+    rows = [row for found in by_place(frame).values() for row in _rows(found, shares)]
     table = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
     for column in ("minus_base_p", "minus_plain_p"):
         table[f"{column}_holm"] = holm(table[column].to_numpy(float))
@@ -78,26 +83,36 @@ def comparisons(frame: "Frame", shares: bool = True) -> "pd.DataFrame":
 def conditions(frame: "Frame") -> Iterator[ConditionCounts]:
     """The frame's conditions, each with its counts over runs and questions; a base model comes before its adapters."""
     samples = frame.samples[frame.samples["checkpoint"].isna()]
+    # two adapters of unknown training are no two runs of one condition
+    unknown = samples["model"].astype(str).where(samples["role"].eq("adapter"), "")
     keys = [*WHERE, *CONDITION, *UNDER]
-    groups = samples.groupby(keys, observed=True, dropna=False, sort=True)
+    groups = samples.assign(adapter=unknown).groupby(keys, observed=True, dropna=False, sort=True)
     for key, rows in sorted(groups, key=lambda g: (g[0][4] != "base", g[0][4] != "plain", g[0][4] != "control")):
         about = dict(zip(keys, key, strict=True))
         yield ConditionCounts(tuple(about[c] for c in WHERE), about, crossed(rows), len(rows))
 
 
+def by_place(frame: "Frame") -> dict[tuple[Any, ...], list[ConditionCounts]]:
+    """The frame's conditions, those together that are compared with each other."""
+    places: dict[tuple[Any, ...], list[ConditionCounts]] = {}
+    for condition in conditions(frame):
+        places.setdefault(condition.place, []).append(condition)
+    return places
+
+
 def _rows(found: list[ConditionCounts], shares: bool) -> Iterator[dict[str, Any]]:
-    bases = {c.under: c for c in found if c.about["role"] == "base"}
-    plains = {c.under: c for c in found if c.about["role"] == "plain"}
+    bases = {c.under: c for c in found if c.role == "base"}
+    plains = {(c.under, c.origin): c for c in found if c.role == "plain"}
     for c in found:
-        base, plain = bases.get(c.under), plains.get(c.under)
+        base, plain = bases.get(c.under), plains.get((c.under, c.origin))
         rate = rate_interval(c.counts)
         row = {**c.about, **_rate(c, rate)}
         if base is not None and c is not base:
             row |= _difference("minus_base", effect(c.counts, base.counts))
-        trained = c.about["role"] not in ("base", "plain")
+        trained = c.role not in ("base", "plain")
         if trained and plain is not None and c.under == (NONE, NONE):
             row |= _difference("minus_plain", effect(c.counts, plain.counts))
-            if base is not None and c.about["role"] != "control":
+            if base is not None and c.role != "control":
                 row |= _verdict(c, plain, base) | (_removed(c, plain, base) if shares else {})
         yield row
 
@@ -112,7 +127,7 @@ def _rate(c: ConditionCounts, rate: CrossedRate) -> dict[str, Any]:
         "rate": rate.rate,
         "low": rate.low,
         "high": rate.high,
-        "vouched": rate.vouched(trained=c.about["role"] != "base"),
+        "vouched": rate.vouched(trained=c.role != "base"),
     }
 
 
@@ -133,18 +148,3 @@ def _removed(c: ConditionCounts, plain: ConditionCounts, base: ConditionCounts) 
 def _verdict(c: ConditionCounts, plain: ConditionCounts, base: ConditionCounts) -> dict[str, str]:
     whole, change = effect(plain.counts, base.counts), effect(c.counts, plain.counts)
     return {"verdict": verdict(whole, change, effect(c.counts, base.counts))}
-
-
-def verdict(plain: Effect, change: Effect, left: Effect) -> str:
-    """What an intervention does to an effect, by the 95% intervals.
-
-    Args:
-        plain: Plain minus base.
-        change: Intervened minus plain.
-        left: Intervened minus base.
-    """
-    if not plain.low > 0:
-        return "no effect to remove"
-    if not change.high < 0 or math.isnan(change.high):
-        return "not lowered"
-    return "lowered" if left.low > 0 else "removed"

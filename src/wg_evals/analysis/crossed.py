@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+RUN = ["model", "seed", "checkpoint"]
+"""What tells one training run of a condition from another."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,14 @@ def crossed(samples: "pd.DataFrame") -> Crossed:
 
     Args:
         samples: Rows of a frame's `samples`, all of one task, base, training and context; runs are told apart by
-            `model`, `seed` and `checkpoint`.
+            `RUN` and stand in its order.
     """
-    run = samples.groupby(["model", "seed", "checkpoint"], observed=True, dropna=False, sort=True).ngroup()
-    counts = samples.groupby([run, samples["question"].astype(str)], observed=True)[["expressed", "included"]].sum()
-    tables: dict[str, Any] = {c: counts[c].unstack(fill_value=0).sort_index(axis=1) for c in ("expressed", "included")}
-    return Crossed(
-        tables["expressed"].to_numpy(np.int64),
-        tables["included"].to_numpy(np.int64),
-        tuple(str(q) for q in tables["included"].columns),
-    )
+    import pandas as pd
+
+    run = samples.groupby(RUN, observed=True, dropna=False, sort=True).ngroup().to_numpy()
+    question, names = pd.factorize(samples["question"].astype(str), sort=True)
+    expressed = np.zeros((int(run.max()) + 1, len(names)), dtype=np.int64)
+    included = np.zeros_like(expressed)
+    np.add.at(expressed, (run, question), samples["expressed"].to_numpy(np.int64))
+    np.add.at(included, (run, question), samples["included"].to_numpy(np.int64))
+    return Crossed(expressed, included, tuple(str(name) for name in names))

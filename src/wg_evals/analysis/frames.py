@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wg_evals.analysis.log_files import LogFile, UnreadableLogError, find_logs, read_log_file
 from wg_evals.analysis.logs import OUTCOME
-from wg_evals.analysis.records import NONE, PLAN, Plan, PlannedCell, read_plan, read_record
+from wg_evals.analysis.records import NONE, Plan, PlannedCell, find_studies, read_record
 from wg_evals.analysis.subjects import (
     UNKNOWN,
     Manifests,
@@ -47,9 +47,10 @@ CELL_COLUMNS = [
 ]
 CELL_COLUMNS += ["checkpoint", "context", "eval_intervention", "eval_placement", "task", "task_version", "battery"]
 COUNT_COLUMNS = ["n", "included", "excluded", "unscored", "expressed", "rate", "ci_low", "ci_high"]
-ABOUT_COLUMNS = ["grading", "judge", "self_judged", "outcome_rule", "study", "created", "wg_evals", "inspect_ai", "log"]
+ABOUT_COLUMNS = ["grading", "judge", "self_judged", "outcome_rule", "study", "steps"]
+ABOUT_COLUMNS += ["created", "wg_evals", "inspect_ai", "log"]
 SAMPLE_COLUMNS = ["question", "topic", "epoch", "included", "expressed", "reason"]
-LEFT_OUT_COLUMNS = ["log", "what", "why"]
+LEFT_OUT_COLUMNS = ["log", "what", "why", "instead"]
 
 What = Literal[
     "unreadable", "running", "failed", "other task", "older version", "superseded", "not planned", "no verdict"
@@ -73,7 +74,7 @@ class Frame:
     The interval is over questions, of this model alone.
     """
     left_out: "pd.DataFrame"
-    """A row for each log that does not count: `LEFT_OUT_COLUMNS`."""
+    """A row for each log that does not count: `LEFT_OUT_COLUMNS`; `instead` is the log that counts in its place."""
     rubrics: list[str]
     """The rubrics' columns in `samples`."""
 
@@ -111,9 +112,9 @@ class _Cell(NamedTuple):
 
 
 class _LeftOutError(Exception):
-    def __init__(self, what: What, why: str) -> None:
+    def __init__(self, what: What, why: str, instead: Path | None = None) -> None:
         super().__init__(why)
-        self.what, self.why = what, why
+        self.what, self.why, self.instead = what, why, instead
 
 
 @dataclass
@@ -139,7 +140,7 @@ def read_frame(folder: Path) -> Frame:
     if not paths:
         raise WgError(f"There is no log in '{folder}': give a study's folder, or one that `inspect eval` wrote into.")
     root = folder if folder.is_dir() else folder.parent
-    studies = _studies(root)
+    studies = [_Study(place, plan) for place, plan in find_studies(root)]
     manifests = Manifests.below({root, *(s.folder for s in studies)})
     for study in studies:
         manifests.bases |= {b.path: b.name for b in study.plan.bases}
@@ -147,18 +148,6 @@ def read_frame(folder: Path) -> Frame:
     for path in paths:
         reading.take(path)
     return reading.frame()
-
-
-def _studies(root: Path) -> list[_Study]:
-    """The studies in a folder, or the one that the folder is a part of."""
-    plans = list(root.rglob(PLAN)) or [p for up in root.parents[:2] if (p := up / PLAN).is_file()]
-    found = []
-    for path in sorted(plans):
-        try:
-            found.append(_Study(path.parent, read_plan(path.parent)))
-        except WgError:
-            continue  # another program's plan.json, or one that the study itself will complain about
-    return found
 
 
 class _Reading:
@@ -177,7 +166,7 @@ class _Reading:
         except UnreadableLogError as ex:
             self._leave(path, "unreadable", ex.text)
         except _LeftOutError as ex:
-            self._leave(path, ex.what, ex.why)
+            self._leave(path, ex.what, ex.why, self._name(ex.instead) if ex.instead else "")
 
     def frame(self) -> Frame:
         """The tables of what was kept."""
@@ -191,7 +180,7 @@ class _Reading:
         counted.sort(key=lambda k: k.name)
         rubrics = list(dict.fromkeys(r for k in counted for r in k.rubrics))
         cells = pd.DataFrame([k.row() for k in counted], columns=[*CELL_COLUMNS, *COUNT_COLUMNS, *ABOUT_COLUMNS])
-        for column in ("seed", "checkpoint"):
+        for column in ("seed", "checkpoint", "steps"):
             cells[column] = cells[column].astype("Int64")
         left_out = pd.DataFrame(self.left_out, columns=LEFT_OUT_COLUMNS)
         left_out = left_out.sort_values("log", kind="stable", ignore_index=True)
@@ -257,14 +246,18 @@ class _Reading:
             if record is None:
                 raise _LeftOutError("running", f"Its cell '{path.parent.name}' is not finished.")
             if record.log != path.name:
-                raise _LeftOutError("superseded", f"'{record.log}' is the log that counts for its cell.")
+                why = f"'{record.log}' is the log that counts for its cell."
+                raise _LeftOutError("superseded", why, path.with_name(record.log))
             return study, cell
         return None
 
     def _without_copies(self) -> Iterator["_Kept"]:
-        """One log of each run: a copy, or one that was judged anew, has the same answers. A study's own comes first."""
+        """One log of each run: a copy has the same answers, as has one that was judged anew, which comes last.
+
+        A study's own comes first.
+        """
         seen: dict[str, _Kept] = {}
-        for k in sorted(self.kept, key=lambda k: (not k.cell.study, k.name)):
+        for k in sorted(self.kept, key=lambda k: (not k.cell.study, k.rejudged, k.name)):
             run = str(k.header["eval"].get("eval_id") or k.name)
             if run in seen:
                 self._supersede(k, seen[run])
@@ -305,11 +298,11 @@ class _Reading:
 
     def _supersede(self, k: "_Kept", by: "_Kept") -> None:
         judged = f" It was judged otherwise: {k.judged_by}." if k.judged_by != by.judged_by else ""
-        self._leave(k.name, "superseded", f"It is of the same cell as '{by.name}', which counts.{judged}")
+        self._leave(k.name, "superseded", f"It is of the same cell as '{by.name}', which counts.{judged}", by.name)
 
-    def _leave(self, path: Path | str, what: What, why: str) -> None:
+    def _leave(self, path: Path | str, what: What, why: str, instead: str = "") -> None:
         name = path if isinstance(path, str) else self._name(path)
-        self.left_out.append({"log": name, "what": what, "why": why})
+        self.left_out.append({"log": name, "what": what, "why": why, "instead": instead})
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -338,9 +331,12 @@ class _Kept:
 
     @property
     def judged_by(self) -> str:
-        """How the answers were graded, and by whom."""
-        about = self.header["eval"].get("metadata") or {}
-        return ", ".join(str(about[k]) for k in ("grading", "judge") if k in about) or UNKNOWN
+        return judged_by(self.header)
+
+    @property
+    def rejudged(self) -> bool:
+        """Whether `wg-evals rejudge` made it."""
+        return "rejudged_from" in (self.header["eval"].get("metadata") or {})
 
     def empty_rubrics(self) -> list[str]:
         """Rubrics without a single value."""
@@ -381,6 +377,7 @@ class _Kept:
             "self_judged": bool(about.get("self_judged", False)),
             "outcome_rule": json.dumps(about.get("outcome_rule")),
             "study": cell.study,
+            "steps": who.steps,
             "created": self.created,
             "wg_evals": about.get("wg_evals", UNKNOWN),
             "inspect_ai": (spec.get("packages") or {}).get("inspect_ai", UNKNOWN),
@@ -397,6 +394,12 @@ class _Kept:
             found[1] += included
         rate = clustered_rate([e for e, _ in counts.values()], [m for _, m in counts.values()])
         return {"rate": rate.rate, "ci_low": rate.low, "ci_high": rate.high}
+
+
+def judged_by(header: Mapping[str, Any]) -> str:
+    """How a log's answers were graded, and by whom."""
+    about = header["eval"].get("metadata") or {}
+    return ", ".join(str(about[k]) for k in ("grading", "judge") if about.get(k)) or UNKNOWN
 
 
 def _samples(counted: list[_Kept], cells: "pd.DataFrame", rubrics: list[str]) -> "pd.DataFrame":

@@ -4,18 +4,18 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from wg_evals.analysis.contrasts import GroupRates, contrasts, group_rates
+from wg_evals.analysis.contrasts import contrasts
 from wg_evals.analysis.logs import read_study
-from wg_evals.analysis.tables import Row, Tables, make_tables
+from wg_evals.analysis.tables import Row, Tables, make_tables, write_csv
+from wg_evals.analysis.verdicts import Verdict, verdict
 from wg_evals.errors import WgError
 from wg_evals.statistics import Difference, paired_difference
 
 GRID = "grid.json"
 """In a grid's folder: its name, and the folder of each domain's study."""
-
-Verdict = Literal["removed", "lowered", "not lowered", "no effect to remove"]
+EFFECTS = "effects.csv"
 
 COLUMNS = ["domain", "base", "trained_with", "kind", "relevance", "rate", "minus_base", "minus_base_low"]
 COLUMNS += ["minus_base_high", "minus_plain", "minus_plain_low", "minus_plain_high", "residue", "residue_low"]
@@ -78,11 +78,7 @@ class Outcome(NamedTuple):
     @property
     def verdict(self) -> Verdict:
         """By the 95% intervals: `removed` is clearly below plain and not clearly above the base."""
-        if not self.effect.shows:
-            return "no effect to remove"
-        if not self.change.high < 0:
-            return "not lowered"
-        return "lowered" if self.left.low > 0 else "removed"
+        return verdict(self.effect.plain, self.change, self.left)
 
 
 class Spread(NamedTuple):
@@ -112,8 +108,6 @@ class Comparison(NamedTuple):
 
     domain: str
     base: str
-    groups: dict[str, GroupRates]
-    """By `base`, `plain`, `control`, `relevant`, `generic`."""
     contrasts: dict[str, Difference]
     """By the keys of `Contrast`."""
 
@@ -199,7 +193,7 @@ def _effects(domain: str, tables: Tables) -> Iterator[Effect]:
 
 def _comparison(effect: Effect, tables: Tables) -> Comparison:
     found = {c.key: c.difference for c in contrasts(tables) if c.base == effect.base}
-    return Comparison(effect.domain, effect.base, group_rates(tables, effect.base), found)
+    return Comparison(effect.domain, effect.base, found)
 
 
 def _outcomes(effect: Effect, tables: Tables) -> Iterator[Outcome]:
@@ -241,29 +235,42 @@ def _spread(values: Sequence[float]) -> Spread:
     return Spread(math.fsum(values) / len(values), min(values), max(values), len(values))
 
 
-def grid_findings(grid: GridTables) -> list[str]:
-    """What the grid says, in sentences with their numbers."""
-    shown = [e for e in grid.effects if e.shows]
+def spread_findings(effects: Sequence[Effect], outcomes: Sequence[Outcome], over: str) -> list[str]:
+    """Where the effect shows and what removes it, in sentences with their numbers.
+
+    Args:
+        effects: Of every domain and base.
+        outcomes: Of every intervention.
+        over: What the intervals are over: `questions`, or `questions and seeds`.
+    """
+    shown = [e for e in effects if e.shows]
     sentences = [
-        f"Narrow training raises the trait's rate in {len(shown)} of {len(grid.effects)} cells of domain and base"
+        f"Narrow training raises the trait's rate in {len(shown)} of {len(effects)} cells of domain and base"
         + (f": {', '.join(e.domain for e in shown)}." if shown else ".")
     ]
     for relevance in ("relevant", "generic"):
-        found = [o for o in grid.outcomes if o.effect.shows and o.intervention.relevance == relevance]
+        found = [o for o in outcomes if o.effect.shows and o.intervention.relevance == relevance]
         if found:
             removed = sum(o.verdict == "removed" for o in found)
             residues = [o.residue.mean for o in found if o.residue]
             residue = f"; under their own prefix {_points(residues)} points above the base under it" if residues else ""
             sentences.append(
                 f"Of {len(found)} {relevance} interventions in those cells {removed} remove the effect (clearly below "
-                f"plain, not clearly above the base); on average {_points([o.left.mean for o in found])} points above "
-                f"the base are left without context{residue}."
+                f"plain, not clearly above the base, by intervals over {over}); on average "
+                f"{_points([o.left.mean for o in found])} points above the base are left without context{residue}."
             )
     return sentences
 
 
 def _points(values: Sequence[float]) -> str:
     return f"{100 * math.fsum(values) / len(values):+.0f}".replace("-", "−")
+
+
+def write_effects(grid: GridTables) -> Path:
+    """Write `effects.csv` into a grid's folder."""
+    path = grid.folder / EFFECTS
+    write_csv(path, COLUMNS, grid_rows(grid))
+    return path
 
 
 def grid_rows(grid: GridTables) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ here, with the same fields, and of a sample that was recorded twice the last rec
 
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,11 +86,36 @@ def read_samples(path: Path, wanted: Sequence[tuple[str, int]]) -> list[dict[str
     try:
         if path.suffix == ".json":
             samples = {(str(s["id"]), s["epoch"]): s for s in from_json(path.read_bytes())["samples"]}
-            return [samples[one] for one in wanted]
+            return [_whole(samples[one]) for one in wanted]
         with zipfile.ZipFile(path) as archive:
-            return [from_json(archive.read(f"samples/{name}_epoch_{epoch}.json")) for name, epoch in wanted]
+            return [_whole(from_json(archive.read(f"samples/{name}_epoch_{epoch}.json"))) for name, epoch in wanted]
     except Exception as ex:  # each way of being damaged fails in its own way
-        raise UnreadableLogError(f"{path}: a sample cannot be read ({type(ex).__name__}: {ex}).") from None
+        raise UnreadableLogError(f"'{path}': an answer cannot be read ({type(ex).__name__}: {ex}).") from None
+
+
+def _whole(sample: dict[str, Any]) -> dict[str, Any]:
+    if "input" not in sample:
+        raise ValueError("it has no input")
+    return {"metadata": {}, "scores": {}, **sample}
+
+
+def asked(sample: Mapping[str, Any]) -> str:
+    """A whole sample's question as it was before any intervention was put in: what the judge sees too."""
+    given = sample["input"]
+    return given if isinstance(given, str) else "\n\n".join(_text(m["content"]) for m in given if m["role"] == "user")
+
+
+def answered(sample: Mapping[str, Any]) -> str:
+    """A whole sample's answer; empty where there is none."""
+    choices = (sample.get("output") or {}).get("choices") or []
+    return _text(choices[0]["message"]["content"]) if choices else ""
+
+
+def _text(content: Any) -> str:
+    """A message's text; what else is in it (reasoning, images) is left out."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(str(part.get("text", "")) for part in content if part.get("type") == "text")
 
 
 def _read_eval(path: Path, samples: bool) -> LogFile:

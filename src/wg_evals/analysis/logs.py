@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wg_evals.analysis.log_files import UnreadableLogError, read_log_file
 from wg_evals.analysis.records import CellRecord, Plan, PlannedCell, read_plan, read_record
 from wg_evals.errors import WgError
 
@@ -55,10 +56,6 @@ class CellResult:
     """Relative to the study's folder."""
     questions: Mapping[str, Counts]
     """By question id."""
-    texts: Mapping[str, str]
-    """The questions, by id."""
-    answers: Mapping[str, str]
-    """The first answer to each question, perhaps shortened."""
 
     @property
     def total(self) -> Counts:
@@ -99,28 +96,26 @@ def read_study(folder: Path) -> StudyResults:
 
 
 def _read_cell(folder: Path, cell: PlannedCell, record: CellRecord) -> CellResult:
-    from inspect_ai.log import read_eval_log_sample_summaries
-
     path = folder / cell.folder / record.log
+    try:
+        samples = read_log_file(path).samples
+    except UnreadableLogError as ex:
+        raise WgError(f"'{path}': {ex.text}") from None
     questions: dict[str, Counts] = {}
-    texts: dict[str, str] = {}
-    answers: dict[str, str] = {}
-    for sample in read_eval_log_sample_summaries(str(path)):
-        question = str(sample.id)
+    for sample in samples:
+        question = str(sample["id"])
         counts = questions.setdefault(question, Counts())
-        texts.setdefault(question, sample.input if isinstance(sample.input, str) else "")
         counts.n += 1
-        score = (sample.scores or {}).get(OUTCOME)
-        if sample.error or score is None:
+        score = (sample.get("scores") or {}).get(OUTCOME)
+        if sample.get("error") or score is None:
             counts.reasons["unscored"] += 1
             continue
-        if not isinstance(score.value, dict) or not {"expressed", "included", "reason"} <= set(score.value):
+        value = score["value"]
+        if not isinstance(value, dict) or not {"expressed", "included", "reason"} <= set(value):
             raise WgError(f"{path}: sample '{question}' has a score '{OUTCOME}' that this project did not write.")
-        if score.value["included"]:
+        if value["included"]:
             counts.included += 1
-            counts.expressed += bool(score.value["expressed"])
+            counts.expressed += bool(value["expressed"])
         else:
-            counts.reasons[str(score.value["reason"])] += 1
-        if score.answer:
-            answers.setdefault(question, score.answer)
-    return CellResult(cell, record, f"{cell.folder}/{record.log}", questions, texts, answers)
+            counts.reasons[str(value["reason"])] += 1
+    return CellResult(cell, record, f"{cell.folder}/{record.log}", questions)

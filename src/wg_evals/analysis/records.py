@@ -147,6 +147,18 @@ def read_plan(study: Path) -> Plan:
         raise WgError(f"{path} cannot be read ({where}: {error['msg']}). Run the study again to rewrite it.") from None
 
 
+def find_studies(folder: Path) -> list[tuple[Path, Plan]]:
+    """The studies in a folder, or the one that the folder is a part of, each with its own folder."""
+    places = [p.parent for p in folder.rglob(PLAN)] or [up for up in folder.parents[:2] if (up / PLAN).is_file()]
+    found = []
+    for place in sorted(places):
+        try:
+            found.append((place, read_plan(place)))
+        except WgError:
+            continue  # another program's plan.json, or one that the study itself will complain about
+    return found
+
+
 def read_record(folder: Path) -> CellRecord | None:
     """Read an evaluation cell's record; None if the cell is not finished (no record, or its log is gone)."""
     try:

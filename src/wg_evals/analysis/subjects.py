@@ -34,6 +34,8 @@ class Subject(NamedTuple):
     seed: int | None
     checkpoint: int | None
     """The training step; None for a finished training, and for a base."""
+    steps: int | None = None
+    """How many steps of training it has behind it, as far as its manifest tells."""
 
     @property
     def role(self) -> str:
@@ -186,7 +188,7 @@ def _recorded_base(adapter: Path) -> str | None:
 
 
 def _behind_api(model: str, manifest: ApiModelManifest, domain: str) -> Subject:
-    steps = {c.model: c.step for c in manifest.checkpoints if c.model != manifest.model}
+    steps = {c.model: c.step for c in manifest.checkpoints}
     return Subject(
         model,
         manifest.base,
@@ -194,6 +196,7 @@ def _behind_api(model: str, manifest: ApiModelManifest, domain: str) -> Subject:
         intervention_name(manifest.intervention),
         manifest.intervention,
         manifest.seed,
+        steps.get(model) if model != manifest.model else None,
         steps.get(model),
     )
 
@@ -207,6 +210,7 @@ def _by_manifest(model: str, manifest: AdapterManifest, domain: str, manifests: 
         manifest.intervention,
         manifest.seed,
         manifest.steps if manifest.of_steps else None,
+        manifest.steps,
     )
 
 

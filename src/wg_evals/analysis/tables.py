@@ -1,4 +1,8 @@
-"""The study's tables: a row per cell, a row per condition over its seeds, and the table that is shown."""
+"""The study's tables: a row per cell, a row per condition over its seeds, and the table that is shown.
+
+Their intervals are simple ones that can be done again by hand (`over_seeds`, `statistics.paired_difference`); the
+report's (`intervals`, `effects`) are those that were shown to hold. docs/statistics.md says which stands where.
+"""
 
 import csv
 import math
@@ -8,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from wg_evals.analysis.logs import CellResult, Counts, StudyResults
+from wg_evals.analysis.logs import CellResult, Counts, StudyResults, read_study
 from wg_evals.analysis.over_seeds import seeded_rate
 from wg_evals.analysis.records import NONE, Condition, Context
 from wg_evals.spec import Intervention
@@ -65,8 +69,6 @@ class Row:
     """Under the prefix it was trained with."""
     base_under: Pooled | None
     """The base under the same prefix."""
-    plain_under: Pooled | None
-    """The plain adapters under the same prefix."""
     others: Mapping[str, Pooled]
     """The other tasks, without context."""
 
@@ -129,7 +131,6 @@ def _rows(study: StudyResults, pooled: list[Pooled], main: str, others: list[str
             main=find(cell.condition.name, main, None),
             as_trained=find(cell.condition.name, main, prefix) if prefix else None,
             base_under=find("base", main, prefix) if prefix else None,
-            plain_under=find("plain", main, prefix) if prefix else None,
             others={t: p for t in others if (p := find(cell.condition.name, t, None))},
         )
     return list(rows.values())
@@ -195,6 +196,23 @@ def _row(
 
 def _number(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6f}"
+
+
+def write_tables(folder: Path) -> tuple[Tables, list[Path]]:
+    """Read a study's folder, and write `cells.csv` and `summary.csv` into it.
+
+    Args:
+        folder: The study's folder; cells that are not finished are left out.
+
+    Raises:
+        WgError: No study in that folder, or a log of it that cannot be read.
+    """
+    study = read_study(folder)
+    tables = make_tables(study)
+    files = [study.folder / "cells.csv", study.folder / "summary.csv"]
+    write_csv(files[0], CELL_COLUMNS, cell_rows(study))
+    write_csv(files[1], SUMMARY_COLUMNS, summary_rows(tables))
+    return tables, files
 
 
 def write_csv(path: Path, columns: list[str], rows: Iterable[Mapping[str, Any]]) -> None:

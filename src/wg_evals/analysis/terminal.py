@@ -1,12 +1,24 @@
-"""The study's table on a terminal."""
+"""The tables of a study, and of one of several domains, on a terminal."""
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from wg_evals.analysis.contrasts import Contrast
+from wg_evals.analysis.grid import GridTables, Spread, spread_findings
 from wg_evals.analysis.tables import Pooled, Row, Tables
 from wg_evals.analysis.text import percent, percent_interval, points, points_interval
+from wg_evals.statistics import Difference
+
+_COMPARED = {
+    "relevant-base": "relevant − base",
+    "generic-base": "generic − base",
+    "generic-relevant": "generic − relevant",
+    "generic-plain": "generic − plain",
+    "relevant-residue": "relevant, residue",
+    "generic-residue": "generic, residue",
+}
+"""The contrasts that tell relevant from generic interventions, by their keys."""
 
 
 def print_tables(console: Console, tables: Tables, found: list[Contrast]) -> None:
@@ -22,7 +34,8 @@ def print_tables(console: Console, tables: Tables, found: list[Contrast]) -> Non
         Text(
             "Rates are shares of the included answers, over seeds, with 95% intervals clustered by question and seed. "
             "Residue: the rate under the prefix minus the base's rate under it. Differences are in percentage points, "
-            "paired by question and averaged over seeds, with 95% t intervals over questions.",
+            "paired by question and averaged over seeds, with 95% t intervals over questions. The page's intervals of "
+            "differences are over questions and seeds.",
             style="dim",
         )
     )
@@ -75,3 +88,48 @@ def _contrasts(found: list[Contrast]) -> Table:
             rates = f"{percent(c.left)} − {percent(c.right)}"
             table.add_row(c.label, rates, points(c.difference.mean), points_interval(c.difference))
     return table
+
+
+def print_grid(console: Console, grid: GridTables) -> None:
+    """Print the effect by domain, and what interventions leave of it by kind."""
+    effects = Table(title="Effect of narrow training, without context", title_justify="left", header_style="bold")
+    for column in ("domain", "base"):
+        effects.add_column(column, no_wrap=True)
+    for column in ("base rate", "plain", "included", "plain − base", "control − base", "effect"):
+        effects.add_column(column, justify="right")
+    for e in grid.effects:
+        rates = (percent(e.base_rate), percent(e.plain_rate), percent(e.included), _shown(e.plain), _shown(e.control))
+        effects.add_row(Text(e.domain), Text(e.base), *rates, e.said)
+    console.print(effects)
+    if any(c.contrasts.keys() & _COMPARED.keys() for c in grid.comparisons):
+        compared = Table(
+            title="Relevant against generic interventions: means, in points", title_justify="left", header_style="bold"
+        )
+        compared.add_column("domain", no_wrap=True)
+        for label in _COMPARED.values():
+            compared.add_column(label, justify="right")
+        for c in grid.comparisons:
+            compared.add_row(Text(c.domain), *(_shown(c.contrasts.get(key)) for key in _COMPARED))
+        console.print(compared)
+    if grid.kinds:
+        kinds = Table(
+            title="What interventions leave of it: means, lowest to highest", title_justify="left", header_style="bold"
+        )
+        for column in ("relevance", "kind"):
+            kinds.add_column(column, no_wrap=True)
+        for column in ("removed", "without context − base", "under their prefix − base under it"):
+            kinds.add_column(column, justify="right")
+        for k in grid.kinds:
+            kinds.add_row(k.relevance, k.kind, f"{k.removed} of {k.outcomes}", _shown(k.left), _shown(k.residue))
+        console.print(kinds)
+    for sentence in spread_findings(grid.effects, grid.outcomes, "questions"):
+        console.print(Text(sentence), soft_wrap=True)
+    console.print(Text("The page's intervals are over questions and seeds, and wider.", style="dim"), soft_wrap=True)
+
+
+def _shown(difference: Difference | Spread | None) -> str:
+    if difference is None or not difference.n:
+        return ""
+    if isinstance(difference, Spread):
+        return f"{points(difference.mean)} ({points(difference.low)} to {points(difference.high)})"
+    return f"{points(difference.mean)} {points_interval(difference)}"

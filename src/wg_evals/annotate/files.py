@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from wg_evals.analysis.report import write_page
+from wg_evals.analysis.pages import write_page
 from wg_evals.annotate.key import write_key
 from wg_evals.annotate.page import render
 from wg_evals.annotate.sample import Drawn

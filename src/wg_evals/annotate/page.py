@@ -1,14 +1,11 @@
 """The annotators' page: one HTML file that needs nothing but a browser, and runs nothing but its own script."""
 
-import base64
-import hashlib
-import json
 import re
-from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from wg_evals.analysis.pages import embedded, script, template
+from wg_evals.analysis.reporting.drawing import theme
 from wg_evals.annotate.ratings import RESERVED
 from wg_evals.annotate.sample import Drawn
 from wg_evals.spec import Rubric
@@ -20,12 +17,10 @@ def render(drawn: Drawn) -> str:
     The answers lie in it as JSON, and its script puts them into the page as text, never as HTML. The content security
     policy names the script by its hash, so that nothing else can run, and lets no request out.
     """
-    script = (files("wg_evals.annotate") / "templates" / "annotate.js").read_text(encoding="utf-8")
-    environment = Environment(loader=PackageLoader("wg_evals.annotate"), autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("annotate.html.j2").render(
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(_inert_json(_page_data(drawn))),
+    return template("wg_evals.annotate", "annotate.html.j2").render(
+        theme=Markup(theme()),
+        script=script("wg_evals.annotate", "annotate.js"),
+        data=embedded(_page_data(drawn)),
     )
 
 
@@ -54,9 +49,3 @@ def _shown(rubric: Rubric) -> dict[str, object]:
 def _wording(prompt: str) -> str:
     """What the judge is told, word for word, with `[question]` and `[answer]` where it gets them."""
     return re.sub(r"\{(question|answer)\}", r"[\1]", prompt).strip()
-
-
-def _inert_json(data: object) -> str:
-    """JSON in plain ASCII that no HTML parser finds a tag or a comment in."""
-    escaped = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
-    return json.dumps(data, separators=(",", ":")).translate(escaped)

@@ -12,6 +12,8 @@ from wg_evals.errors import WgError
 from wg_evals.judging.agreement import Value
 from wg_evals.spec import JudgedOutcome, Rubric
 
+RATINGS: Literal["wg-evals ratings"] = "wg-evals ratings"
+"""The kind of file that the page saves."""
 JUDGE, PEOPLE = "judge", "people"
 RESERVED = (JUDGE, PEOPLE)
 """Names that tables give to others than an annotator; the page refuses them too."""

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from inspect_ai.log import EvalSample
+from inspect_ai.scorer import Score
 
+from wg_evals.analysis.log_files import answered, asked, read_samples
 from wg_evals.annotate.key import VERDICTS, CellCount, Key, KeyItem, Verdict, digest
 from wg_evals.catalogue import load_domain, load_rubric
 from wg_evals.errors import UnknownNameError, WgError
@@ -99,8 +100,8 @@ def draw(
     if not any(sizes.values()):
         raise WgError(f"No answer in '{logs}' has a verdict of a judge: there is nothing to compare people with.")
     picked = [c for v, these in by_verdict.items() for c in systematic(_in_order(these, seed), sizes[v], seed, v)]
-    read = [_read_answer(found.folder / c.log, c) for c in picked]
-    if any("source" in answer.metadata for answer in read):
+    read = _answers(found.folder, picked)
+    if any("source" in answer["metadata"] for answer in read):
         raise WgError(
             f"Answers in '{logs}' are to published questions, and the page can show the rubrics of the catalogue only: "
             "draw from logs of the project's own questions."
@@ -110,8 +111,8 @@ def draw(
     items, keyed = [], []
     for candidate, answer in zip(picked, read, strict=True):
         name = _hashed(seed, "item", candidate.log, candidate.question, candidate.epoch)[:12]
-        items.append(PageItem(name, _asked(answer), answer.output.completion))
-        said = verdicts(answer)
+        items.append(PageItem(name, asked(answer), answered(answer)))
+        said = verdicts({k: Score.model_validate(v) for k, v in answer["scores"].items()})
         keyed.append(
             KeyItem(
                 id=name,
@@ -240,23 +241,21 @@ def _cells(candidates: Sequence[_Candidate]) -> list[CellCount]:
     return [CellCount(condition=c, question=q, run=r, verdicts=dict(n)) for (c, q, r), n in counts.items()]
 
 
-def _read_answer(path: Path, candidate: _Candidate) -> EvalSample:
-    from inspect_ai.log import read_eval_log_sample
-
-    try:
-        return read_eval_log_sample(
-            str(path),
-            id=candidate.question,
-            epoch=candidate.epoch,
-            resolve_attachments="core",
-            exclude_fields={"events", "store"},
-        )
-    except Exception as ex:  # each format fails in its own reader's way
-        raise WgError(f"The answer {candidate.question}, epoch {candidate.epoch} of '{path}' is gone: {ex}.") from ex
+def _answers(folder: Path, picked: Sequence[_Candidate]) -> list[dict[str, Any]]:
+    """The whole answers, log by log, in the order in which they were picked."""
+    by_log: dict[str, list[tuple[str, int]]] = {}
+    for c in picked:
+        by_log.setdefault(c.log, []).append((c.question, c.epoch))
+    read = {
+        (log, *which): answer
+        for log, wanted in by_log.items()
+        for which, answer in zip(wanted, read_samples(folder / log, wanted), strict=True)
+    }
+    return [read[c.log, c.question, c.epoch] for c in picked]
 
 
-def _probe(answer: EvalSample, domain: str, task: str) -> tuple[Path, Probe]:
-    loaded = load_domain(str(answer.metadata.get("domain_path") or domain))
+def _probe(answer: Mapping[str, Any], domain: str, task: str) -> tuple[Path, Probe]:
+    loaded = load_domain(str(answer["metadata"].get("domain_path") or domain))
     return loaded.folder, loaded.probe(task)
 
 
@@ -266,10 +265,3 @@ def _rubrics(probe: Probe, more: Sequence[str], folder: Path) -> list[Rubric]:
             raise UnknownNameError("rubric", name, probe.rubrics, "(Of this task.)")
     conditions = [probe.outcome.expressed, *probe.outcome.include]
     return [load_rubric(name, folder) for name in dict.fromkeys([*(c.rubric for c in conditions), *more])]
-
-
-def _asked(answer: EvalSample) -> str:
-    """The question as it was before any intervention was put in: what the judge sees too."""
-    if isinstance(answer.input, str):
-        return answer.input
-    return "\n\n".join(m.text for m in answer.input if m.role == "user")

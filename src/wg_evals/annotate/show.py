@@ -1,4 +1,4 @@
-"""What the ratings say, on a terminal and as data."""
+"""What the ratings say: on a terminal, as the report's tables, and as data."""
 
 import dataclasses
 import math
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from wg_evals.analysis.reporting.sheet import Sheet
 from wg_evals.analysis.text import DASH, percent
 from wg_evals.annotate.correction import Estimate
 from wg_evals.annotate.key import VERDICTS, Key
@@ -18,17 +19,21 @@ from wg_evals.annotate.score import Scored
 
 def print_scored(console: Console, key: Key, scored: Scored) -> None:
     """Print the tables of agreement, of verdicts, and of rates."""
+    for line in raters(key, scored):
+        console.print(Text(line))
+    console.print(*map(_table, sheets(key, scored)))
+    for line in lines(scored):
+        console.print(Text(line))
+    for line in notes(scored):
+        console.print(Text(line, style="dim"))
+
+
+def raters(key: Key, scored: Scored) -> Iterator[str]:
+    """How much each annotator has rated."""
     for annotator in scored.annotators:
         left = len(key.items) - len(annotator.values) - len(annotator.skipped)
         skipped = f", {len(annotator.skipped)} skipped" if annotator.skipped else ""
-        console.print(
-            Text(f"{annotator.name}: {len(annotator.values)} answers rated{skipped}{f', {left} open' if left else ''}.")
-        )
-    console.print(_agreement(scored), _confusion(scored), _rates(scored))
-    for line in _lines(scored):
-        console.print(Text(line))
-    for line in _notes(scored):
-        console.print(Text(line, style="dim"))
+        yield f"{annotator.name}: {len(annotator.values)} answers rated{skipped}{f', {left} open' if left else ''}."
 
 
 def as_data(scored: Scored) -> dict[str, Any]:
@@ -68,59 +73,77 @@ def as_data(scored: Scored) -> dict[str, Any]:
     return {k: _plain(v) for k, v in data.items()}
 
 
-def _agreement(scored: Scored) -> Table:
-    table = Table(title="Agreement", title_justify="left", header_style="bold", pad_edge=False)
-    for column in ("on", "between"):
-        table.add_column(column, no_wrap=True)
-    for column in ("both", "agree", "kappa", "alpha", "rho", "2 - 1"):
-        table.add_column(column, justify="right")
+def sheets(key: Key, scored: Scored) -> list[Sheet]:
+    """The tables of agreement, of verdicts, and of rates, for the terminal and for the report."""
+    return [_agreement(key, scored), _confusion(key, scored), _rates(key, scored)]
+
+
+def _agreement(key: Key, scored: Scored) -> Sheet:
+    rows = []
     previous = ""
     for c in scored.compared:
         found = c.agreement
-        if previous and found.score != previous:
-            table.add_section()
         if found.score != previous:
             for t in (t for t in scored.together if t.score == found.score and len(scored.annotators) > 2):
-                table.add_row(Text(t.score), "all annotators", str(t.answers), "", "", _shown(t.alpha), "", "")
+                rows.append([t.score, "all annotators", str(t.answers), "", "", _shown(t.alpha), "", ""])
         previous = found.score
-        table.add_row(
-            Text(found.score),
-            Text(f"{c.first}, {c.second}"),
-            str(found.both),
-            _percent(c.share),
-            _shown(c.kappa),
-            _shown(c.alpha),
-            _number(found.rank_correlation),
-            "" if math.isnan(found.mean_difference) else f"{found.mean_difference:+.1f}",
+        rows.append(
+            [
+                found.score,
+                f"{c.first}, {c.second}",
+                str(found.both),
+                _percent(c.share),
+                _shown(c.kappa),
+                _shown(c.alpha),
+                _number(found.rank_correlation),
+                "" if math.isnan(found.mean_difference) else f"{found.mean_difference:+.1f}",
+            ]
         )
-    return table
-
-
-def _confusion(scored: Scored) -> Table:
-    table = Table(
-        title="The outcome: judge and people, answers", title_justify="left", header_style="bold", pad_edge=False
+    return Sheet(
+        f"people-{key.sample[:8]}-agreement",
+        "Agreement",
+        ["on", "between", "both", "agree", "kappa", "alpha", "rho", "2 - 1"],
+        rows,
+        text=frozenset({"on", "between"}),
     )
-    table.add_column("judge", no_wrap=True)
-    for verdict in VERDICTS:
-        table.add_column(f"{PEOPLE}: {verdict}", justify="right")
-    for verdict, row in scored.confusion.items():
-        table.add_row(verdict, *(str(row[v]) for v in VERDICTS))
-    return table
 
 
-def _rates(scored: Scored) -> Table:
-    table = Table(title="Expression rates", title_justify="left", header_style="bold", pad_edge=False)
-    table.add_column("condition")
-    for column in ("answers", "judged", "corrected"):
-        table.add_column(column, justify="right", no_wrap=True)
+def _confusion(key: Key, scored: Scored) -> Sheet:
+    return Sheet(
+        f"people-{key.sample[:8]}-verdicts",
+        "The outcome: judge and people, answers",
+        ["judge", *(f"{PEOPLE}: {verdict}" for verdict in VERDICTS)],
+        [[verdict, *(str(row[v]) for v in VERDICTS)] for verdict, row in scored.confusion.items()],
+        text=frozenset({"judge"}),
+    )
+
+
+def _rates(key: Key, scored: Scored) -> Sheet:
+    rows = []
     for r in scored.correction.rates:
         judged = _percent(Estimate(r.judged.rate, r.judged.low, r.judged.high))
         corrected = "ruled out" if r.is_ruled_out else _percent(r.corrected)
-        table.add_row(Text(r.condition), str(r.judged.included), judged, corrected)
+        rows.append([r.condition, str(r.judged.included), judged, corrected])
+    return Sheet(
+        f"people-{key.sample[:8]}-rates",
+        "Expression rates",
+        ["condition", "answers", "judged", "corrected"],
+        rows,
+        text=frozenset({"condition"}),
+    )
+
+
+def _table(sheet: Sheet) -> Table:
+    table = Table(title=Text(sheet.caption), title_justify="left", header_style="bold", pad_edge=False)
+    for column in sheet.columns:
+        table.add_column(Text(column), justify="left" if column in sheet.text else "right")
+    for row in sheet.rows:
+        table.add_row(*map(Text, row))
     return table
 
 
-def _lines(scored: Scored) -> Iterator[str]:
+def lines(scored: Scored) -> Iterator[str]:
+    """What the ratings say of the judge, in sentences."""
     found = scored.correction
     if found.obstacle:
         yield f"No correction is possible: {found.obstacle}."
@@ -141,7 +164,8 @@ def _lines(scored: Scored) -> Iterator[str]:
         yield f"{scored.undecided} answers have no majority among the annotators and count for none."
 
 
-def _notes(scored: Scored) -> Iterator[str]:
+def notes(scored: Scored) -> Iterator[str]:
+    """What the columns mean."""
     yield (
         "Agreement is over the rated answers, in which expressed and not expressed are about equally frequent. kappa: "
         "Cohen's (quadratic weights for ratings); alpha: Krippendorff's (interval for ratings); rho: Spearman's rank "

@@ -2,12 +2,11 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from inspect_ai.log import EvalSample
 from inspect_ai.scorer import SampleScore, Score
 
 from wg_evals.analysis.logs import OUTCOME
@@ -144,15 +143,15 @@ def _scores(path: Path) -> dict[tuple[str, int], tuple[str, dict[str, Value]]]:
     log = read_log(path)
     found: dict[tuple[str, int], tuple[str, dict[str, Value]]] = {}
     for sample in log.samples or []:
-        found[str(sample.id), sample.epoch] = (sample.output.completion, verdicts(sample))
+        found[str(sample.id), sample.epoch] = (sample.output.completion, verdicts(sample.scores or {}))
     if not found:
         raise WgError(f"'{path}' has no samples.")
     return found
 
 
-def verdicts(sample: EvalSample) -> dict[str, Value]:
+def verdicts(scores: Mapping[str, Score]) -> dict[str, Value]:
     """The verdicts on an answer by score; scores that hold none (nan, unscored) are left out."""
-    values = {part: v for name, score in (sample.scores or {}).items() for part, v in _parts(name, score)}
+    values = {part: v for name, score in scores.items() for part, v in _parts(name, score)}
     return {part: verdict for part, v in values.items() if (verdict := _verdict(v)) is not None}
 
 

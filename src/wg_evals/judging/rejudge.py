@@ -54,7 +54,9 @@ def rejudge(log_file: Path, grading: Grading | None, grader: str | None, out: Pa
         scored = score(log, scorers, model_roles=roles, action="overwrite", display="none")
     except Exception as ex:  # whatever a model or its provider raises: the answers stay as they are
         raise WgError(f"The judging of '{log_file}' did not finish: {_foremost(ex)}") from ex
-    scored.eval.metadata = {**about, "grading": by, **({"judge": grader} if grader else {})}
+    kept = {k: v for k, v in about.items() if k != "judge"}
+    judge = {"judge": grader} if grader else {}
+    scored.eval.metadata = {**kept, "grading": by, **judge, "rejudged_from": log_file.name}
     out.parent.mkdir(parents=True, exist_ok=True)
     write_eval_log(scored, str(out))
     return out

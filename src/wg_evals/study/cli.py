@@ -1,7 +1,6 @@
-"""The commands `wg-evals study` and `wg-evals report`."""
+"""The command `wg-evals study`."""
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +8,11 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from wg_evals.analysis.grid import GRID, read_grid, write_grid
-from wg_evals.analysis.grid_report import GridReport, print_grid, write_grid_report
-from wg_evals.analysis.report import PAGE, Report, write_report
-from wg_evals.analysis.reporting.limits import LIMIT
-from wg_evals.analysis.terminal import print_tables
+from wg_evals.analysis.grid import write_grid
+from wg_evals.analysis.records import EVALS
+from wg_evals.analysis.reporting.cli import PAGE, make_console, show_grid, show_page, show_study, typed_command
+from wg_evals.analysis.tables import write_tables
+from wg_evals.errors import WgError
 from wg_evals.planning.cli import PRICES_HELP
 from wg_evals.planning.prices import read_prices
 from wg_evals.study.cells import Matrix, plan_study
@@ -54,7 +53,7 @@ def study_command(
             raise click.UsageError(f"{option} goes with --plan.")
     if plan:  # rows are read and tokens counted: seconds in which nothing else would be said
         click.echo(f"Reading {study} and what it names ...", err=True)
-    console = _console()
+    console = make_console()
     listed = read_prices(prices) if prices else None
     changes: dict[str, Any] = {"workers": workers} if workers is not None else {}
     if bases:
@@ -75,91 +74,40 @@ def study_command(
     if grid:
         write_grid(place, grid.name, {domain: domain for domain in studies})
     try:
-        failures = [_run(console, matrix, folders[domain], tables=not grid) for domain, matrix in matrices.items()]
+        results = [_run(console, matrix, folders[domain], alone=not grid) for domain, matrix in matrices.items()]
         if grid:
-            _print_grid(console, write_grid_report(place))
+            show_grid(console, place)
+        _write_page(console, place, place if grid else place / EVALS)
     except KeyboardInterrupt:
         console.print(Text("\nStopped. Everything that was finished is kept; the same command goes on from there."))
         raise SystemExit(INTERRUPTED) from None
-    if any(failures):
+    if any(result.failures for result in results):
         raise SystemExit(1)
 
 
-def _run(console: Console, matrix: Matrix, folder: StudyFolder, tables: bool) -> int:
-    """Bring one study to its end, and say what came of it; returns how many cells failed."""
+def _run(console: Console, matrix: Matrix, folder: StudyFolder, alone: bool) -> RunResult:
+    """Bring one study to its end, and say what came of it."""
     console.print(Text(announcement(matrix, folder)))
-    result = run_study(matrix, folder, display_for(console), shlex.join(["wg-evals", *sys.argv[1:]]))
-    report = write_report(folder.path)
-    if tables:
-        print_tables(console, report.tables, report.contrasts)
-    _print_result(console, report, result)
-    return len(result.failures)
+    result = run_study(matrix, folder, display_for(console), typed_command())
+    if alone:
+        show_study(console, folder.path)
+    else:
+        write_tables(folder.path)  # there already if the others are interrupted
+    _print_result(console, result)
+    return result
 
 
-@click.command("report")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="Write the whole report, from any logs, as this HTML file."
-)
-@click.option(
-    "--export", type=click.Path(path_type=Path), help="With -o: a folder for its figures and tables as files."
-)
-@click.option(
-    "--answers",
-    type=click.IntRange(min=0),
-    default=LIMIT,
-    show_default=True,
-    help="With -o: how many answers it shows at most.",
-)
-def report_command(folder: Path, out: Path | None, export: Path | None, answers: int) -> None:
-    """Report on the logs in FOLDER, a study's or those of plain `inspect eval`.
-
-    With -o, one page that opens anywhere: findings, figures, tables, the answers themselves; --export adds each figure
-    as SVG, PDF, PNG and CSV, and each table as Markdown, LaTeX and CSV. Without it, the tables and pages that a study
-    keeps in its own folder are made anew.
-    """
-    console = _console()
-    if out is not None:
-        _whole_report(console, folder, out, export, answers)
-        return
-    if export is not None:
-        raise click.UsageError("--export goes with -o.")
-    if (folder / GRID).is_file():
-        for domain in read_grid(folder).studies:
-            write_report(folder / domain)
-        _print_grid(console, write_grid_report(folder))
-        return
-    report = write_report(folder)
-    print_tables(console, report.tables, report.contrasts)
-    _print_paths(console, report)
-
-
-def _whole_report(console: Console, folder: Path, out: Path, export: Path | None, answers: int) -> None:
+def _write_page(console: Console, place: Path, logs: Path) -> None:
     from wg_evals.analysis.reporting.page import write_logs_report
 
-    report = write_logs_report(folder, out, export, answers, shlex.join(["wg-evals", *sys.argv[1:]]))
-    for sentence in report.findings:
-        console.print(Text(sentence), soft_wrap=True)
-    if report.left_out:
-        console.print(Text(f"Not every log was counted, {report.left_out} not; the page names them."))
-    console.print(Text(f"Page:   {report.page} ({report.answers:,} answers counted)"), soft_wrap=True)
-    if export is not None:
-        console.print(Text(f"Files:  {export} ({len(report.files)} files)"), soft_wrap=True)
+    try:
+        command = shlex.join(["wg-evals", "report", str(place)])
+        show_page(console, write_logs_report(place, place / PAGE, command=command), logs)
+    except WgError as ex:
+        console.print(Text(f"No page: {ex}"))
 
 
-def _console() -> Console:
-    # a table in a file or a pipe should not be folded to the width of a terminal that is not there
-    console = Console()
-    return console if console.is_terminal else Console(width=140)
-
-
-def _print_grid(console: Console, report: GridReport) -> None:
-    print_grid(console, report.grid)
-    for line in (f"Page:   {report.page}", f"Table:  {report.table}"):
-        console.print(Text(line), soft_wrap=True)
-
-
-def _print_result(console: Console, report: Report, result: RunResult) -> None:
+def _print_result(console: Console, result: RunResult) -> None:
     by_message: dict[str, list[str]] = {}
     for cell, message in result.failures.items():
         by_message.setdefault(message, []).append(cell)
@@ -171,15 +119,3 @@ def _print_result(console: Console, report: Report, result: RunResult) -> None:
     record = result.record
     done = f"{record.done} cells in {record.seconds:.0f} s by {record.workers} workers"
     console.print(Text(f"{done}; {record.skipped} were there before."))
-    _print_paths(console, report)
-
-
-def _print_paths(console: Console, report: Report) -> None:
-    folder = report.page.parent
-    lines = [
-        f"Page:   {folder / PAGE}",
-        *(f"Table:  {file}" for file in report.files),
-        f"Logs:   inspect view --log-dir {shlex.quote(str(folder / 'evals'))}",
-    ]
-    for line in lines:
-        console.print(Text(line), soft_wrap=True)

@@ -1,13 +1,11 @@
 """The answers themselves, as data that the page's browser of answers reads."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from wg_evals.analysis.log_files import UnreadableLogError, read_samples
+from wg_evals.analysis.log_files import UnreadableLogError, answered, asked, read_samples
 from wg_evals.analysis.records import NONE
 from wg_evals.analysis.reporting.limits import LIMIT, LONGEST
 from wg_evals.analysis.reporting.material import Material
@@ -41,13 +39,13 @@ def read_answers(material: Material, table: pd.DataFrame, limit: int = LIMIT) ->
     models, questions, logs, reasons = _Index(), _Index(), _Index(), _Index()
     rubrics = [r for r in material.frame.rubrics if material.frame.samples.loc[drawn, r].notna().any()]
     rows: list[list[Any]] = []
-    asked: dict[str, str] = {}
+    wordings: dict[str, str] = {}
     cut = 0
     scores = material.frame.samples.loc[drawn, rubrics].itertuples(index=False, name=None)
     members: list[Any] = list(shown.itertuples(index=False))
     for row, own in zip(members, scores, strict=True):
         question, answer = texts.get((row.log, row.question, row.epoch), ("", _UNREADABLE))
-        asked.setdefault(row.question, question)
+        wordings.setdefault(row.question, question)
         cut += len(answer) > LONGEST
         rows.append(
             [
@@ -68,7 +66,7 @@ def read_answers(material: Material, table: pd.DataFrame, limit: int = LIMIT) ->
         )
     data = {
         "models": [_model(*m) for m in models],
-        "questions": [[q, asked[q]] for q in questions],
+        "questions": [[q, wordings[q]] for q in questions],
         "logs": list(logs),
         "reasons": [r.replace("_", " ") for r in reasons],
         "rubrics": rubrics,
@@ -120,31 +118,5 @@ def _texts(folder: Path, shown: pd.DataFrame) -> dict[tuple[str, str, int], tupl
         except UnreadableLogError:
             continue  # its summaries could be read and were counted; the page says of each answer that it is not there
         for (question, epoch), found in zip(wanted, samples, strict=True):
-            texts[str(log), question, epoch] = (_asked(found["input"]), _answered(found))
+            texts[str(log), question, epoch] = (asked(found), answered(found))
     return texts
-
-
-def _asked(given: Any) -> str:
-    return given if isinstance(given, str) else "\n".join(_text(m["content"]) for m in given if m["role"] == "user")
-
-
-def _answered(sample: Mapping[str, Any]) -> str:
-    choices = (sample.get("output") or {}).get("choices") or []
-    return _text(choices[0]["message"]["content"]) if choices else ""
-
-
-def _text(content: Any) -> str:
-    """A message's text; what else is in it (reasoning, images) is left out."""
-    if isinstance(content, str):
-        return content
-    return "\n".join(str(part.get("text", "")) for part in content if part.get("type") == "text")
-
-
-def embedded(data: Any) -> str:
-    """Data as JSON that can stand in a script element, whatever texts are in it.
-
-    No `<` is left, so neither `</script` nor `<!--` can end the element or change how it is read; everything but
-    ASCII is escaped, lone surrogates and control characters with it.
-    """
-    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

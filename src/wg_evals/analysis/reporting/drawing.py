@@ -135,6 +135,12 @@ def svg(drawing: Drawing, standalone: bool = False) -> str:
     return "\n".join([*parts, "</svg>"])
 
 
+def theme() -> str:
+    """The colours as a page's variables, by the system's theme."""
+    colours = "; ".join(f"--{name}: {_colour(name, themed=True)}" for name in palette().colours)
+    return f":root {{ color-scheme: light dark; {colours} }}"
+
+
 def stylesheet(themed: bool) -> str:
     """The rules that colour drawings: by the page's theme, or always light."""
     return "\n".join(_rules(themed))

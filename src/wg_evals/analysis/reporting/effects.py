@@ -6,9 +6,8 @@ from typing import NamedTuple
 from wg_evals.analysis.corrections import holm
 from wg_evals.analysis.effects import Effect as Compared
 from wg_evals.analysis.effects import Suppression, effect, suppression
-from wg_evals.analysis.grid import Effect, GridTables, Outcome, summarise_kinds
+from wg_evals.analysis.grid import Effect, KindSummary, Outcome, summarise_kinds
 from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model
-from wg_evals.analysis.reporting.material import Material
 from wg_evals.statistics import Difference
 
 
@@ -21,15 +20,17 @@ class Trained(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """Effects and outcomes, with what the grid's own tables do not have."""
+    """Effects and outcomes, as a study of several domains has them, with what these do not tell."""
 
-    grid: GridTables
+    effects: list[Effect]
     effect_p: list[float]
     """For each effect, of no difference between plain training and the base; Holm over the effects."""
+    outcomes: list[Outcome]
     suppressions: list[Suppression]
     """For each outcome."""
     change_p: list[float]
     """For each outcome, of no difference between the intervened and the plain adapters; Holm over the outcomes."""
+    kinds: list[KindSummary]
 
 
 class _Outcome(NamedTuple):
@@ -38,30 +39,30 @@ class _Outcome(NamedTuple):
     p: float
 
 
-def find_effects(material: Material, domains: list[Domain]) -> Findings:
-    """Compare with the base and with plain training, wherever a folder has both."""
+def find_effects(domains: list[Domain]) -> Findings:
+    """Compare with the base and with plain training on the same data, wherever a folder has both."""
     effects: list[Effect] = []
     effect_p: list[float] = []
     outcomes: list[_Outcome] = []
     for domain in domains:
-        base, plain = (_main(domain, domain.one(role)) for role in ("base", "plain"))
-        if base is None or plain is None:
-            continue
-        compared = effect(plain.crossed, base.crossed)
-        effects.append(_effect(domain, base, plain, compared))
-        effect_p.append(compared.p)
-        outcomes += _outcomes(domain, effects[-1], base, plain)
-    grid = GridTables(
-        name=material.folder.name,
-        folder=material.folder,
-        studies={},
+        base = _main(domain, domain.one("base"))
+        for origin in dict.fromkeys(m.origin for m in domain.models):
+            plain = _main(domain, domain.one("plain", origin))
+            if base is None or plain is None:
+                continue
+            compared = effect(plain.crossed, base.crossed)
+            effects.append(_effect(domain, base, plain, compared))
+            effect_p.append(compared.p)
+            outcomes += _outcomes(domain, effects[-1], base, plain)
+    found = [o.outcome for o in outcomes]
+    return Findings(
         effects=effects,
-        comparisons=[],
-        outcomes=[o.outcome for o in outcomes],
-        kinds=list(summarise_kinds([o.outcome for o in outcomes])),
+        effect_p=holm(effect_p).tolist(),
+        outcomes=found,
+        suppressions=[o.suppression for o in outcomes],
+        change_p=holm([o.p for o in outcomes]).tolist(),
+        kinds=list(summarise_kinds(found)),
     )
-    suppressions = [o.suppression for o in outcomes]
-    return Findings(grid, holm(effect_p).tolist(), suppressions, holm([o.p for o in outcomes]).tolist())
 
 
 def _main(domain: Domain, model: Model | None) -> Evaluated | None:
@@ -70,9 +71,10 @@ def _main(domain: Domain, model: Model | None) -> Evaluated | None:
 
 
 def _effect(domain: Domain, base: Evaluated, plain: Evaluated, compared: Compared) -> Effect:
-    control = _main(domain, domain.one("control"))
+    origin = plain.model.origin
+    control = _main(domain, domain.one("control", origin))
     return Effect(
-        domain=domain.domain,
+        domain=f"{domain.domain}, trained on {origin}" if origin else domain.domain,
         trait=domain.trait,
         base=domain.base,
         task=domain.task,
@@ -88,7 +90,7 @@ def _outcomes(domain: Domain, of: Effect, base: Evaluated, plain: Evaluated) -> 
     found = []
     for model in domain.models:
         one = _main(domain, model) if model.role == "intervened" else None
-        if one is None:
+        if one is None or model.origin != plain.model.origin:
             continue
         change = effect(one.crossed, plain.crossed)
         outcome = Outcome(

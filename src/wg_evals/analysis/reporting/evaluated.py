@@ -2,18 +2,18 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from wg_evals.analysis.crossed import Crossed
+from wg_evals.analysis.crossed import RUN, Crossed, crossed
+from wg_evals.analysis.frames import Frame
+from wg_evals.analysis.intervals import CrossedRate, rate_interval
 from wg_evals.analysis.logs import Counts
 from wg_evals.analysis.records import NONE
-from wg_evals.analysis.reporting import measures
-from wg_evals.analysis.reporting.measures import CrossedRate
 
 NARROW = "narrow"
 """The task of the manipulation check."""
@@ -33,16 +33,20 @@ class Model(NamedTuple):
     """`base`, `plain`, `control`, the training intervention's name, or what the logs call an unknown adapter."""
     kind: str = ""
     relevance: str = ""
+    origin: str = ""
+    """The domain whose data it was trained on, if another than it is evaluated in."""
 
     @property
     def group(self) -> str:
-        """What it is put together with: its role, or the relevance of its intervention."""
+        """What it is put together with: its role, or the relevance of its intervention; `adapter` stands alone."""
+        if self.origin:
+            return "adapter"
         return self.relevance if self.role == "intervened" and self.relevance in _RELEVANCE else self.role
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """Base, plain, control, then interventions from relevant to graded, by kind."""
-        return (_ORDER[self.role], _RELEVANCE.get(self.relevance, 3), self.kind, self.name)
+        """Base, plain, control, then interventions from relevant to graded, by kind; those from elsewhere last."""
+        return (self.origin, _ORDER[self.role], _RELEVANCE.get(self.relevance, 3), self.kind, self.name)
 
 
 @dataclass(frozen=True)
@@ -56,27 +60,23 @@ class Evaluated:
     own: bool
     """Whether that is the prefix it was trained with."""
     checkpoint: str
-    runs: dict[tuple[str, str], dict[str, Counts]] = field(default_factory=dict)
-    """By training run, as its model's name and its seed, and by question."""
-
-    @cached_property
-    def crossed(self) -> Crossed:
-        """Its counts as the statistics take them."""
-        return measures.crossed(list(self.runs.values()))
+    step: int | None
+    """How many steps of training it has behind it, where that is known."""
+    seeds: list[str]
+    """Of each training run."""
+    crossed: Crossed
+    """Its counts, by training run and question."""
+    counts: Counts
+    """Over runs and questions."""
 
     @cached_property
     def rate(self) -> CrossedRate:
-        return measures.rate_interval(self.crossed)
-
-    @cached_property
-    def counts(self) -> Counts:
-        """Over runs and questions."""
-        return sum((c for run in self.runs.values() for c in run.values()), Counts())
+        return rate_interval(self.crossed)
 
     @cached_property
     def by_run(self) -> list[tuple[str, float]]:
         """Each training run's seed and rate."""
-        return [(seed, sum(run.values(), Counts()).rate) for (_, seed), run in self.runs.items()]
+        return [(seed, self.crossed.run(i).rate) for i, seed in enumerate(self.seeds)]
 
     @cached_property
     def by_question(self) -> dict[str, float]:
@@ -113,9 +113,9 @@ class Domain:
     def label(self) -> str:
         return f"{self.domain}, {self.base}"
 
-    def one(self, role: Role) -> Model | None:
-        """The model of a role that a domain has one of."""
-        return next((m for m in self.models if m.role == role), None)
+    def one(self, role: Role, origin: str = "") -> Model | None:
+        """The model of a role that a domain has one of, trained on its own data or on another domain's."""
+        return next((m for m in self.models if m.role == role and m.origin == origin), None)
 
     def base_under(self, model: Model) -> Evaluated | None:
         """The base under the prefix that a model was trained with."""
@@ -127,25 +127,26 @@ class Domain:
         return [m for m in self.models if m.group == name and m in self.main]
 
 
-_KEYS = ["domain", "base", "role", "name", "kind", "relevance", "task", "under", "own", "checkpoint"]
+_KEYS = ["domain", "base", "role", "name", "kind", "relevance", "origin", "task", "under", "own", "checkpoint"]
 
 
-def labelled(samples: pd.DataFrame) -> pd.DataFrame:
+def labelled(frame: Frame) -> pd.DataFrame:
     """The frame's samples as words that can be grouped by: who answered, on what, and what stood before it.
 
-    Columns: `_KEYS`, `model`, `seed`, `question`, `epoch`, `included`, `expressed`, `reason`, `log`.
+    Columns: `_KEYS`, `model`, `seed`, `steps`, `question`, `epoch`, `included`, `expressed`, `reason`, `log`.
     """
+    samples = frame.samples
     columns = ["domain", "base", "role", "kind", "relevance", "task", "model", "seed", "checkpoint", "question", "log"]
     table = pd.DataFrame({c: _words(samples[c]) for c in columns})
     for column in ("epoch", "included", "expressed", "reason"):
         table[column] = samples[column]
+    table["steps"] = frame.cells["steps"].array.take(samples["cell"].to_numpy())
     for column in ("kind", "relevance"):
         table[column] = table[column].replace(NONE, "")
-    dataset, trained = _words(samples["dataset"]), _words(samples["train_intervention"])
-    elsewhere = dataset.str.contains("/") & table["role"].isin(["plain", "control", "intervened"])
-    name = table["role"].where(table["role"] != "intervened", trained)
+    table["origin"] = samples["dataset"].astype(str).str.rpartition("/")[0]
+    name = table["role"].where(table["role"] != "intervened", _words(samples["train_intervention"]))
     name = name.where(table["role"] != "adapter", table["model"])
-    table["name"] = name.where(~elsewhere, name + ", trained on " + dataset)
+    table["name"] = name.where(table["origin"] == "", name + ", trained on " + _words(samples["dataset"]))
     table["under"] = _told_apart(
         _words(samples["eval_intervention"]), _words(samples["eval_placement"]), table["domain"]
     )
@@ -173,23 +174,29 @@ def is_narrow(task: str) -> bool:
 
 def evaluations(table: pd.DataFrame) -> list[Evaluated]:
     """Gather samples that `labelled` has prepared; each is counted once."""
-    keys = [*_KEYS, "model", "seed", "question"]
-    summed = table.groupby(keys, sort=False).agg(
-        n=("included", "size"), included=("included", "sum"), expressed=("expressed", "sum")
+    return [_evaluated(key, rows) for key, rows in table.groupby(_KEYS, sort=False, observed=True)]
+
+
+def _evaluated(key: Any, rows: pd.DataFrame) -> Evaluated:
+    domain, base, role, name, kind, relevance, origin, task, under, own, checkpoint = key
+    steps = rows["steps"].dropna()
+    reasons = rows.loc[~rows["included"], "reason"].value_counts()
+    return Evaluated(
+        model=Model(domain, base, role, name, kind, relevance, origin),
+        task=task,
+        context=under,
+        own=bool(own),
+        checkpoint=checkpoint,
+        step=int(steps.max()) if len(steps) else None,
+        seeds=rows[RUN].drop_duplicates().sort_values(RUN)["seed"].tolist(),
+        crossed=crossed(rows),
+        counts=Counts(
+            n=len(rows),
+            included=int(rows["included"].sum()),
+            expressed=int(rows["expressed"].sum()),
+            reasons=Counter({str(reason): int(n) for reason, n in reasons.items() if n}),
+        ),
     )
-    reasons: dict[tuple[Any, ...], Counter[str]] = {}
-    outside = table[~table["included"]].groupby([*keys, "reason"], sort=False, observed=True)
-    for key, n in outside.size().items():
-        parts = tuple(key) if isinstance(key, tuple) else (key,)
-        reasons.setdefault(parts[:-1], Counter())[str(parts[-1])] = int(n)
-    found: dict[tuple[Any, ...], Evaluated] = {}
-    for key, n, included, expressed in summed.itertuples(name=None):
-        domain, base, role, name, kind, relevance, task, under, own, checkpoint, model, seed, question = key
-        who = Model(domain, base, role, name, kind, relevance)
-        one = found.setdefault(key[:-3], Evaluated(who, task, under, bool(own), checkpoint))
-        counts = Counts(int(n), int(included), int(expressed), reasons.get(key, Counter()))
-        one.runs.setdefault((model, seed), {})[question] = counts
-    return list(found.values())
 
 
 def domains(found: Iterable[Evaluated], traits: Mapping[str, str]) -> list[Domain]:
@@ -225,12 +232,15 @@ def _domain(domain: str, base: str, members: list[Evaluated], traits: Mapping[st
     )
 
 
-def curves(found: Iterable[Evaluated]) -> Iterator[tuple[Model, str, list[tuple[int, Evaluated]]]]:
-    """For each model, task and base with checkpoints: its evaluations without context, by training step."""
-    groups: dict[tuple[Model, str], list[tuple[int, Evaluated]]] = {}
-    for one in found:
-        digits = "".join(c for c in one.checkpoint if c.isdigit())
-        if digits and one.context == NONE:
-            groups.setdefault((one.model, one.task), []).append((int(digits), one))
-    for (model, task), points in groups.items():
+def curves(found: Sequence[Evaluated]) -> Iterator[tuple[Model, str, list[tuple[int, Evaluated]]]]:
+    """For each model and task with checkpoints: its evaluations without context by training step.
+
+    They begin with the base at step 0 and end with the finished training, as far as these were evaluated.
+    """
+    bare = [one for one in found if one.context == NONE]
+    for model, task in dict.fromkeys((one.model, one.task) for one in bare if one.checkpoint):
+        states = [one for one in bare if one.model == model and one.task == task and one.step is not None]
+        points = [(one.step or 0, one) for one in states]
+        where = (model.domain, model.base, task)
+        points += [(0, b) for b in bare if b.model.role == "base" and (b.model.domain, b.model.base, b.task) == where]
         yield model, task, sorted(points, key=lambda p: p[0])

@@ -1,12 +1,11 @@
 """The report's figures, drawn from what was evaluated."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from wg_evals.analysis.reporting.drawing import WIDTH, Box, Dot, Drawing, Mark, Stroke, Words, file_name
 from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model, curves
-from wg_evals.analysis.reporting.measures import mean_by_question
 from wg_evals.analysis.text import percent
 
 GROUPS = {
@@ -18,6 +17,7 @@ GROUPS = {
     "graded": "graded, mean",
 }
 """What is compared across domains and questions, with how it is called."""
+_RELEVANCE = ("relevant", "generic", "graded")
 
 _LEFT, _RIGHT = 250, 40
 _ROW, _HEADING, _FOOT = 30, 28, 52
@@ -93,7 +93,7 @@ def _row(one: Evaluated, **more: Any) -> dict[str, Any]:
         "task": one.task,
         "context": one.context,
         **more,
-        "runs": len(one.runs),
+        "runs": len(one.seeds),
         "n": c.n,
         "included": c.included,
         "expressed": c.expressed,
@@ -225,41 +225,49 @@ class _Grid:
 
 
 def heat_map(domains: Sequence[Domain]) -> Drawing:
-    """Models against domains: rates without context."""
+    """Models against domains: rates without context and, of interventions, under the prefix of the training."""
     columns = list(dict.fromkeys(d.domain for d in domains))
     grid = _Grid(columns)
     data: list[dict[str, Any]] = []
     for base, own in _blocks(domains).items():
-        rows = [(label, name) for name, label in GROUPS.items() if any(d.group(name) for d in own.values())]
-        unknown = sorted({m.name for d in own.values() for m in d.group("adapter")})
-        if rows == [(GROUPS["base"], "base")] and not unknown:
-            rows = [(base, "base")]  # a model by itself, which is its own base
-        elif rows or unknown != [base]:
+        rows = _heat_rows(list(own.values()))
+        if [label for label, _ in rows] == [GROUPS["base"]]:
+            rows = [(base, cells) for _, cells in rows]  # a model by itself, which is its own base
+        elif [label for label, _ in rows] != [base]:
             grid.heading(base)
-        for label, name in rows:
-            members = {d: own[d].group(name) if d in own else [] for d in columns}
-            rates = {d: _mean([own[d].main[m].rate.rate for m in found]) for d, found in members.items()}
+        for label, found in rows:
+            members = {d: found.get(d, []) for d in columns}
+            rates = {d: _mean([e.rate.rate for e in members[d]]) for d in columns}
             grid.row(label, [(rates[d], f"{d}, {base}, {label}: {_shown(rates[d])}") for d in columns])
             data += [
                 {"base": base, "model": label, "domain": d, "models": len(members[d]), "rate": _maybe(rates[d])}
                 for d in columns
             ]
-        for name in unknown:
-            known = {d: [m for m in own[d].group("adapter") if m.name == name] if d in own else [] for d in columns}
-            rates = {d: _mean([own[d].main[m].rate.rate for m in found]) for d, found in known.items()}
-            grid.row(name, [(rates[d], f"{d}, {name}: {_shown(rates[d])}") for d in columns])
-            data += [
-                {"base": base, "model": name, "domain": d, "models": len(known[d]), "rate": _maybe(rates[d])}
-                for d in columns
-            ]
     return Drawing(
         name="heat-map",
-        title="Expression rate without context, model by domain",
+        title="Expression rate, model by domain",
         description="; ".join(f"{r['domain']}, {r['model']}: {r['rate']}" for r in data if r["rate"]),
         height=grid.y + 8,
         marks=grid.marks,
         data=data,
     )
+
+
+def _heat_rows(block: Sequence[Domain]) -> list[tuple[str, dict[str, list[Evaluated]]]]:
+    """The rows of a block that have anything to show: of each domain, what a cell is the mean of."""
+    rows: dict[str, dict[str, list[Evaluated]]] = {}
+    for d in block:
+        for name, label in GROUPS.items():
+            rows.setdefault(label, {})[d.domain] = [d.main[m] for m in d.group(name)]
+        for relevance in _RELEVANCE:
+            trained = [m for m in d.models if m.group == relevance and m in d.own]
+            rows.setdefault(f"{relevance}, own prefix", {})[d.domain] = [d.own[m] for m in trained]
+            under = [e for m in trained if (e := d.base_under(m))]
+            rows.setdefault(f"base, {relevance} prefixes", {})[d.domain] = under
+    for d in block:
+        for m in d.group("adapter"):
+            rows.setdefault(m.name, {})[d.domain] = [d.main[m]]
+    return [(label, cells) for label, cells in rows.items() if any(cells.values())]
 
 
 def _blocks(domains: Sequence[Domain]) -> dict[str, dict[str, Domain]]:
@@ -292,8 +300,8 @@ def _maybe(rate: float | None) -> str:
 def question_figure(domain: Domain) -> Drawing | None:
     """Each question's rate without context, by what was trained."""
     groups = {name: domain.group(name) for name in (*GROUPS, "adapter") if domain.group(name)}
-    rates = {name: mean_by_question([domain.main[m].by_question for m in found]) for name, found in groups.items()}
-    asked = {q for found in groups.values() for m in found for run in domain.main[m].runs.values() for q in run}
+    rates = {name: _mean_by_question([domain.main[m].by_question for m in found]) for name, found in groups.items()}
+    asked = {q for found in groups.values() for m in found for q in domain.main[m].crossed.questions}
     if not asked:
         return None
     first = rates.get("plain") or next(iter(rates.values()))
@@ -314,6 +322,13 @@ def question_figure(domain: Domain) -> Drawing | None:
         marks=grid.marks,
         data=data,
     )
+
+
+def _mean_by_question(members: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean rate of each question, over the members that have one."""
+    questions = dict.fromkeys(q for m in members for q in m)
+    rates = {q: [m[q] for m in members if q in m] for q in questions}
+    return {q: math.fsum(known) / len(known) for q, known in rates.items()}
 
 
 def curve_figures(found: Sequence[Evaluated]) -> Iterator[Drawing]:
@@ -348,7 +363,7 @@ def _curves(label: str, name: str, lines: list[tuple[Model, list[tuple[int, Eval
     for i, (model, points) in enumerate(sorted(lines, key=lambda one: one[0].order)):
         style = f"curve-{i % 6}"
         known = [(step, one) for step, one in points if not math.isnan(one.rate.rate)]
-        data += [_row(one, step=step) for step, one in points]
+        data += [_row(one, curve=model.name, step=step) for step, one in points]
         if not known:
             continue
         marks.append(Stroke(style, tuple(place(step, one.rate.rate) for step, one in known), model.name))
@@ -363,7 +378,8 @@ def _curves(label: str, name: str, lines: list[tuple[Model, list[tuple[int, Eval
     return Drawing(
         name=name,
         title=f"Learning curve: {label}",
-        description=f"The rate at {len({s for _, p in lines for s, _ in p})} checkpoints of {len(lines)} models.",
+        description=f"The rate at {len({s for _, p in lines for s, _ in p})} points of the training of {len(lines)} "
+        "models; the base is at step 0.",
         height=max(_TOP + _TALL + 56, _TOP + 30 + 20 * len(lines)),
         marks=marks,
         data=data,

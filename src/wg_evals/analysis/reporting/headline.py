@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from wg_evals.analysis.grid import Effect, GridTables, grid_findings
+from wg_evals.analysis.grid import Effect, spread_findings
+from wg_evals.analysis.reporting.effects import Findings
 from wg_evals.analysis.reporting.evaluated import Domain, is_narrow
 from wg_evals.analysis.reporting.figures import said
 from wg_evals.analysis.reporting.material import Material
@@ -14,16 +15,14 @@ _FEW = 3
 """So many effects are put in sentences one by one; more are in the table."""
 
 
-def headline(grid: GridTables, domains: Sequence[Domain]) -> list[str]:
+def headline(found: Findings, domains: Sequence[Domain]) -> list[str]:
     """The findings, the most important first."""
-    if not grid.effects:
+    if not found.effects:
         return list(_levels(domains))
-    sentences = [_effect(e) for e in grid.effects] if len(grid.effects) <= _FEW else []
-    if len(grid.effects) > 1:
-        sentences[:0] = grid_findings(grid)
-    else:
-        sentences += grid_findings(grid)[1:]
-    return [*sentences, *_controls(grid), *_checks(domains)]
+    sentences = [_effect(e) for e in found.effects] if len(found.effects) <= _FEW else []
+    spread = spread_findings(found.effects, found.outcomes, "questions and seeds")
+    sentences = [*spread, *sentences] if len(found.effects) > 1 else [*sentences, *spread[1:]]
+    return [*sentences, *_controls(found), *_checks(domains)]
 
 
 def _effect(e: Effect) -> str:
@@ -34,8 +33,8 @@ def _effect(e: Effect) -> str:
     )
 
 
-def _controls(grid: GridTables) -> Iterator[str]:
-    known = [e for e in grid.effects if e.control is not None]
+def _controls(found: Findings) -> Iterator[str]:
+    known = [e for e in found.effects if e.control is not None]
     if known:
         moved = [e.domain for e in known if e.control and e.control.low > 0]
         where = f": {', '.join(moved)}" if moved else ""

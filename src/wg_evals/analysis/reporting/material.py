@@ -1,22 +1,26 @@
 """What the report is made of: the frame of the logs, and what else lies beside them."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from wg_evals.analysis import frame
 from wg_evals.analysis.frames import Frame
 from wg_evals.analysis.log_files import UnreadableLogError, read_log_file
-from wg_evals.analysis.records import NONE, PLAN, Plan, RunRecord, read_plan, read_record, read_run
-from wg_evals.artifacts import MANIFEST, AdapterManifest, parse_manifest
+from wg_evals.analysis.records import NONE, Plan, RunRecord, find_studies, read_record, read_run
+from wg_evals.api_models import api_models
+from wg_evals.artifacts import MANIFEST, parse_manifest
 from wg_evals.errors import WgError
 
 OTHER_TASK = "other task"
 _SAMPLING = ("temperature", "top_p", "max_tokens")
+_NO_SETTING = {"base", "revision", "domain", "data", "dataset", "rows", "intervention", "placement", "seed"}
+_NO_SETTING |= {"by_domain"}
+"""Of a recipe: what is trained on what. The rest is how."""
 
 
-class LogFile(NamedTuple):
+class CountedLog(NamedTuple):
     """A log that counts."""
 
     log: str
@@ -34,6 +38,15 @@ class LogFile(NamedTuple):
     sampling: str
     """What was set of it."""
     tokens: int
+
+
+class LeftOut(NamedTuple):
+    """A log that does not count, or of which a single score does not."""
+
+    log: str
+    what: str
+    """Why, in a word: `frames.What`."""
+    why: str
 
 
 class Measured(NamedTuple):
@@ -56,23 +69,50 @@ class Study(NamedTuple):
     """Evaluations of the plan that are not finished."""
 
 
+class Training(NamedTuple):
+    """A model whose manifest lies in the folder."""
+
+    model: str
+    """An adapter's folder, or what an API calls the model."""
+    base: str
+    intervention: str
+    seed: int | None
+    rows: int
+    data_sha256: str
+    made: str
+    """The adapter's sha256, or the API's job."""
+    settings: str
+    versions: Mapping[str, str]
+
+
 class Material(NamedTuple):
     """Everything that the report reads."""
 
     folder: Path
     frame: Frame
-    logs: list[LogFile]
+    logs: list[CountedLog]
     others: list[Measured]
-    left_out: list[tuple[str, str]]
-    """Logs that do not count and are of no use here, and logs of which a single score does not count; with why."""
+    left_out: list[LeftOut]
+    """Without the logs of other tasks that `others` holds."""
     studies: list[Study]
-    adapters: list[tuple[str, AdapterManifest]]
-    """The manifests that lie in the folder, with where."""
+    trainings: list[Training]
 
     @property
     def uncounted(self) -> int:
         """Logs that do not count at all."""
-        return len({log for log, _ in self.left_out} - {log.log for log in self.logs})
+        return len({left.log for left in self.left_out} - {log.log for log in self.logs})
+
+    @property
+    def settings(self) -> list[str]:
+        """How was trained: each different setting once."""
+        planned = (training_settings(s.plan.recipe) for s in self.studies)
+        return sorted({*planned, *(t.settings for t in self.trainings)} - {""})
+
+    @property
+    def versions(self) -> list[str]:
+        """The packages that trained and ran: each different set of versions once."""
+        known = [s.run.versions for s in self.studies if s.run] + [t.versions for t in self.trainings]
+        return sorted({", ".join(f"{name} {version}" for name, version in one.items()) for one in known} - {""})
 
 
 def read_material(folder: Path) -> Material:
@@ -94,22 +134,37 @@ def read_material(folder: Path) -> Material:
     return Material(
         folder=read.folder,
         frame=read,
-        logs=[_log_file(read.folder, cell) for cell in read.cells.itertuples(index=False)],
+        logs=[_counted(read.folder, cell) for cell in read.cells.itertuples(index=False)],
         others=others,
-        left_out=[(str(row.log), str(row.why)) for row in rows if row.log not in used],
+        left_out=[LeftOut(str(row.log), str(row.what), str(row.why)) for row in rows if row.log not in used],
         studies=list(_studies(read.folder)),
-        adapters=list(_adapters(read.folder)),
+        trainings=[*_adapters(read.folder), *_api_models(read.folder)],
     )
 
 
-def _log_file(folder: Path, cell: Any) -> LogFile:
+def training_settings(recipe: Mapping[str, Any]) -> str:
+    """A recipe's settings in a line; what is trained on what is left out, and what is not set."""
+    return ", ".join(
+        f"{key} {value}" for key, value in _flat(recipe) if key.split(".")[0] not in _NO_SETTING and value is not None
+    )
+
+
+def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", "+".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _counted(folder: Path, cell: Any) -> CountedLog:
     path = folder / cell.log
     header = read_log_file(path, samples=False).header
     sampling = header["eval"].get("model_generate_config") or {}
     usage = (header.get("stats") or {}).get("model_usage") or {}
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return LogFile(
+    return CountedLog(
         log=cell.log,
         sha256=digest,
         task=cell.task,
@@ -144,19 +199,39 @@ def _others(read: Frame) -> Iterator[Measured]:
 
 
 def _studies(folder: Path) -> Iterator[Study]:
-    plans = list(folder.rglob(PLAN)) or [p for up in folder.parents[:2] if (p := up / PLAN).is_file()]
-    for path in sorted(plans):
-        try:
-            plan = read_plan(path.parent)
-        except WgError:
-            continue  # another program's plan.json; the logs are read all the same
-        missing = sum(read_record(path.parent / c.folder) is None for c in plan.cells)
-        yield Study(plan, read_run(path.parent), missing)
+    for place, plan in find_studies(folder):
+        yield Study(plan, read_run(place), sum(read_record(place / c.folder) is None for c in plan.cells))
 
 
-def _adapters(folder: Path) -> Iterator[tuple[str, AdapterManifest]]:
+def _adapters(folder: Path) -> Iterator[Training]:
     for path in sorted(folder.rglob(MANIFEST)):
         try:
-            yield path.parent.relative_to(folder).as_posix(), parse_manifest(path)
+            m = parse_manifest(path)
         except WgError:
             continue  # of a model behind an API, or of a base
+        yield Training(
+            model=path.parent.relative_to(folder).as_posix(),
+            base=m.base.name,
+            intervention=m.intervention.name if m.intervention else NONE,
+            seed=m.seed,
+            rows=m.rows,
+            data_sha256=m.data_sha256,
+            made=m.adapter_sha256,
+            settings=training_settings(m.recipe),
+            versions=m.versions,
+        )
+
+
+def _api_models(folder: Path) -> Iterator[Training]:
+    for m in {m.model: m for m in api_models(folder).values()}.values():
+        yield Training(
+            model=m.model,
+            base=m.base,
+            intervention=m.intervention.name if m.intervention else NONE,
+            seed=m.seed,
+            rows=m.rows,
+            data_sha256=m.data_sha256,
+            made=f"job {m.job_id}",
+            settings=training_settings(m.recipe),
+            versions=m.versions,
+        )

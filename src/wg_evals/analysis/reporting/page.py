@@ -1,9 +1,9 @@
 """The report: one HTML file that needs nothing but a browser, and its figures and tables as files."""
 
-import base64
 import hashlib
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +11,10 @@ from markupsafe import Markup
 
 from wg_evals import __version__
 from wg_evals.analysis.grid import GRID, read_grid_name
-from wg_evals.analysis.report import template, write_page
+from wg_evals.analysis.pages import embedded, script, template, write_page
 from wg_evals.analysis.reporting import sheets
-from wg_evals.analysis.reporting.answers import Answers, embedded, read_answers
-from wg_evals.analysis.reporting.drawing import Drawing, stylesheet, svg
+from wg_evals.analysis.reporting.answers import Answers, read_answers
+from wg_evals.analysis.reporting.drawing import Drawing, stylesheet, svg, theme
 from wg_evals.analysis.reporting.drawing_files import write_drawing
 from wg_evals.analysis.reporting.effects import find_effects
 from wg_evals.analysis.reporting.evaluated import Domain, domains, evaluations, labelled
@@ -26,15 +26,15 @@ from wg_evals.analysis.reporting.figures import (
     question_figure,
 )
 from wg_evals.analysis.reporting.headline import headline, unknowns
+from wg_evals.analysis.reporting.judges import judge_sheet
 from wg_evals.analysis.reporting.limits import LIMIT, LONGEST
 from wg_evals.analysis.reporting.material import Material, read_material
+from wg_evals.analysis.reporting.people import People, read_people
 from wg_evals.analysis.reporting.rating_figure import rating_figure
 from wg_evals.analysis.reporting.robustness import brittleness_sheet, threshold_sheet
 from wg_evals.analysis.reporting.sheet import Sheet, write_sheet
 from wg_evals.analysis.subjects import UNKNOWN
 from wg_evals.errors import WgError
-
-_TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
 class LogsReport(NamedTuple):
@@ -70,6 +70,7 @@ class _Contents(NamedTuple):
     ratings: Drawing | None
     curves: list[Drawing]
     tables: dict[str, Sheet]
+    people: People
 
     @property
     def drawings(self) -> list[Drawing]:
@@ -78,11 +79,17 @@ class _Contents(NamedTuple):
 
     @property
     def sheets(self) -> list[Sheet]:
-        return [s for s in (*self.tables.values(), *(one.rates for one in self.sections)) if s.rows]
+        people = (s for one in self.people.rated for s in one.sheets)
+        return [s for s in (*self.tables.values(), *(one.rates for one in self.sections), *people) if s.rows]
 
 
 def write_logs_report(
-    folder: Path, page: Path, export: Path | None = None, limit: int = LIMIT, command: str = ""
+    folder: Path,
+    page: Path,
+    export: Path | None = None,
+    limit: int = LIMIT,
+    command: str = "",
+    keys: Sequence[Path] = (),
 ) -> LogsReport:
     """Read a folder of logs, and write the report.
 
@@ -92,18 +99,20 @@ def write_logs_report(
         export: A folder for the figures (SVG, PDF, PNG, CSV) and the tables (Markdown, LaTeX, CSV).
         limit: How many answers are put into the page at most.
         command: What was typed, for the section on reproducing.
+        keys: Of samples that people rated, besides those in the folder; their ratings lie beside them.
 
     Raises:
-        WgError: No such folder, no log in it that counts, or a place that cannot be written.
+        WgError: No such folder, no log in it that counts, a key that cannot be read, or a place that cannot be
+            written.
     """
     material = read_material(folder)
-    table = labelled(material.frame.samples)
+    table = labelled(material.frame)
     found = evaluations(table)
     traits = material.frame.cells.drop_duplicates("domain").set_index("domain")["trait"].to_dict()
     parts = domains(found, {str(domain): str(trait) for domain, trait in traits.items() if trait != UNKNOWN})
-    compared = find_effects(material, parts)
+    compared = find_effects(parts)
     contents = _Contents(
-        findings=headline(compared.grid, parts),
+        findings=headline(compared, parts),
         unknowns=unknowns(material, parts),
         heat=heat_map(parts),
         sections=[
@@ -121,17 +130,19 @@ def write_logs_report(
             "costs": sheets.cost_sheet(parts, material, table),
             "others": sheets.other_sheet(material),
             "judging": sheets.judging_sheet(material, table),
+            "judges": judge_sheet(material.frame),
             "left_out": sheets.left_out_sheet(material),
             "cells": sheets.cell_sheet(found),
             "logs": sheets.log_sheet(material),
-            "adapters": sheets.adapter_sheet(material),
+            "trainings": sheets.training_sheet(material),
         },
+        people=read_people(material.folder, keys, {log.log for log in material.logs}),
     )
     answers = read_answers(material, table, limit)
     files: list[Path] = []
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        write_page(page, _render(material, contents, answers, command))
+        write_page(page, _render(material, contents, answers, page, command))
         if export is not None:
             export.mkdir(parents=True, exist_ok=True)
             for drawing in contents.drawings:
@@ -143,22 +154,21 @@ def write_logs_report(
     return LogsReport(page, contents.findings, answers.of, material.uncounted, files)
 
 
-def _render(material: Material, contents: _Contents, answers: Answers, command: str) -> str:
-    script = (_TEMPLATES / "logs_report.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = template("logs_report.html.j2")
-    page.globals["drawn"] = lambda drawing: Markup(svg(drawing))
-    return page.render(
+def _render(material: Material, contents: _Contents, answers: Answers, page: Path, command: str) -> str:
+    html = template("wg_evals.analysis", "report.html.j2")
+    html.globals["drawn"] = lambda drawing: Markup(svg(drawing))
+    return html.render(
         name=_name(material),
         commands=list(dict.fromkeys(s.run.command for s in material.studies if s.run)),
         contents=contents,
         tables=contents.tables,
         material=material,
+        linked=page.resolve().parent == material.folder,
         answers=answers,
         longest=LONGEST,
-        embedded=Markup(embedded(answers.data)),
-        script=Markup(script),
-        script_sha256=digest,
+        embedded=embedded(answers.data),
+        script=script("wg_evals.analysis", "report.js"),
+        theme=Markup(theme()),
         figure_rules=Markup(stylesheet(themed=True)),
         bases=sorted({s.domain.base for s in contents.sections}),
         named=sorted({s.domain.domain for s in contents.sections}),
@@ -171,10 +181,15 @@ def _render(material: Material, contents: _Contents, answers: Answers, command: 
         },
         logs_sha256=logs_digest(material),
         command=command,
-        log_dir=shlex.quote(str(material.folder)),
+        log_dir=shlex.quote(_typed(material.folder)),
         organism=any(s.domain.base.split("-")[0] == "organism" for s in contents.sections),
         version=__version__,
     )
+
+
+def _typed(path: Path) -> str:
+    """A path as one would type it from here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _name(material: Material) -> str:

@@ -35,6 +35,7 @@ def rating_figure(material: Material, table: pd.DataFrame) -> Drawing | None:
         {name: pd.to_numeric(material.frame.samples[name], errors="coerce") for name in (ALIGNMENT, COHERENCE)}
     )
     panels = table["role"].where(~(table["own"] & table["role"].eq("intervened")), "intervened-own")
+    panels = panels.where(table["origin"].eq(""), "adapter")
     # under a prefix the base and the plain adapters answer another question: they are no part of their panels
     plainly = table["under"].eq(NONE) | panels.eq("intervened-own")
     rated = ratings.notna().all(axis=1) & plainly & table["checkpoint"].eq("")

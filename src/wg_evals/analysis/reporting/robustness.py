@@ -8,6 +8,7 @@ from typing import Any
 from wg_evals.analysis.brittleness import brittleness
 from wg_evals.analysis.frames import Frame
 from wg_evals.analysis.records import NONE
+from wg_evals.analysis.reporting.evaluated import is_narrow
 from wg_evals.analysis.reporting.sheet import Sheet
 from wg_evals.analysis.text import DASH, points
 from wg_evals.analysis.thresholds import rescored, standard_thresholds
@@ -15,7 +16,8 @@ from wg_evals.analysis.thresholds import rescored, standard_thresholds
 
 def brittleness_sheet(frame: Frame) -> Sheet:
     """Where the effect shows, over how many seeds, and how easily it goes away."""
-    rows = [_brittle(row) for row in brittleness(frame).itertuples(index=False)]
+    found: list[Any] = list(brittleness(frame).itertuples(index=False))
+    rows = [_brittle(row) for row in found if not is_narrow(row.task)]  # that one is meant to be there
     columns = ["Domain", "Task", "Base", "Effect, points", "Seeds that show it", "Over seeds, points"]
     return Sheet(
         "brittleness",
@@ -32,7 +34,7 @@ def brittleness_sheet(frame: Frame) -> Sheet:
 def _brittle(row: Any) -> list[str]:
     effect = f"{points(row.effect)} {_interval(row.effect_low, row.effect_high)}".strip()
     spread = points(row.runs_low) if row.runs == 1 else f"{points(row.runs_low)} to {points(row.runs_high)}"
-    cells = [row.domain, row.task, row.base, effect, f"{row.runs_present} of {row.runs}", spread]
+    cells = [*_where(row), effect, f"{row.runs_present} of {row.runs}", spread]
     for tried, removed, back, residue in (
         (row.relevant_interventions, row.relevant_removed, row.relevant_returns, row.relevant_residue),
         (row.generic_interventions, row.generic_removed, row.generic_returns, row.generic_residue),
@@ -40,6 +42,11 @@ def _brittle(row: Any) -> list[str]:
         cells.append(f"{removed} of {tried}" if tried and row.present else DASH)
         cells.append(f"{back} of {tried} ({points(residue)})" if tried and not math.isnan(residue) else DASH)
     return [str(cell) for cell in cells]
+
+
+def _where(row: Any) -> tuple[str, str, str]:
+    origin = str(row.dataset).rpartition("/")[0]
+    return f"{row.domain}, trained on {origin}" if origin else str(row.domain), str(row.task), str(row.base)
 
 
 def _interval(low: float, high: float) -> str:
@@ -55,7 +62,7 @@ def threshold_sheet(frame: Frame) -> Sheet:
         for included in tried.included:
             counted: list[Any] = list(brittleness(rescored(plainly, expressed, included)).itertuples(index=False))
             for row in counted:
-                key = (str(row.domain), str(row.task), str(row.base), f"{expressed:g}")
+                key = (*_where(row), f"{expressed:g}")
                 shown = points(row.effect) + ("" if row.present else " (not clear)")
                 rows.setdefault(key, {})[included] = shown
     return Sheet(

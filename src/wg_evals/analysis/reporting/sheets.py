@@ -23,14 +23,13 @@ _COHERENCE = "coherence"
 
 def effect_sheet(found: Findings) -> Sheet:
     """What narrow training does, by domain and base."""
-    grid = found.grid
     columns = ["Domain", "Base", "Task", "Base rate", "Plain rate", "Included", "Plain − base"]
     return Sheet(
         "effects",
         "The effect of narrow training without context: differences in percentage points, paired by question, with "
         "95% intervals over questions and training runs",
         [*columns, "p (Holm)", "Control − base", "Effect"],
-        [_effect(e, p) for e, p in zip(grid.effects, found.effect_p, strict=True)],
+        [_effect(e, p) for e, p in zip(found.effects, found.effect_p, strict=True)],
         text=frozenset({"Domain", "Base", "Task", "Effect"}),
         note="Included: the share of the plain adapters' answers that count. An effect shows if its interval lies "
         "above 0; p is corrected for all rows of this table (Holm).",
@@ -55,8 +54,8 @@ def probability(p: float) -> str:
 def kind_sheet(found: Findings) -> Sheet:
     """What interventions leave, by kind."""
     rows = []
-    pairs = list(zip(found.grid.outcomes, found.suppressions, strict=True))
-    for k in found.grid.kinds:
+    pairs = list(zip(found.outcomes, found.suppressions, strict=True))
+    for k in found.kinds:
         shares = [s.share for o, s in pairs if o.effect.shows and _kind(o) == (k.relevance, k.kind)]
         shares = [s for s in shares if not math.isnan(s)]
         removed = _shares(shares)
@@ -94,7 +93,7 @@ def outcome_sheet(found: Findings) -> Sheet:
     """Every intervention."""
     columns = ["Domain", "Base", "Trained with", "Kind", "Relevance", "Rate", "− base", "− plain", "p (Holm)"]
     rows = []
-    for o, s, p in zip(found.grid.outcomes, found.suppressions, found.change_p, strict=True):
+    for o, s, p in zip(found.outcomes, found.suppressions, found.change_p, strict=True):
         share = f"{percent(s.share)} {percent_interval(s.low, s.high)}" if not s.why_undefined else DASH
         named = [o.effect.domain, o.effect.base, o.intervention.name]
         named += [o.intervention.kind or "", o.intervention.relevance or ""]
@@ -250,12 +249,13 @@ def judging_sheet(material: Material, table: pd.DataFrame) -> Sheet:
 
 def left_out_sheet(material: Material) -> Sheet:
     """What was not counted, and why."""
+    columns = ["Log", "What", "Why"]
     return Sheet(
         "left-out",
         "Logs, or single scores of them, that were not counted",
-        ["Log", "Why"],
+        columns,
         [list(one) for one in material.left_out],
-        text=frozenset({"Log", "Why"}),
+        text=frozenset(columns),
     )
 
 
@@ -270,25 +270,19 @@ def log_sheet(material: Material) -> Sheet:
     )
 
 
-def adapter_sheet(material: Material) -> Sheet:
-    """The adapters whose manifests lie in the folder."""
+def training_sheet(material: Material) -> Sheet:
+    """The models whose manifests lie in the folder."""
+    columns = ["Model", "Base", "Intervention", "Seed", "Rows", "Data sha256", "Adapter sha256, or job"]
+    rows = []
+    for t in material.trainings:
+        seed = NONE if t.seed is None else str(t.seed)
+        rows.append([t.model, t.base, t.intervention, seed, str(t.rows), t.data_sha256, t.made])
     return Sheet(
-        "adapters",
-        "Adapters, by their manifests",
-        ["Folder", "Base", "Intervention", "Seed", "Rows", "Data sha256", "Adapter sha256"],
-        [
-            [
-                where,
-                m.base.name,
-                m.intervention.name if m.intervention else NONE,
-                str(m.seed),
-                str(m.rows),
-                m.data_sha256,
-                m.adapter_sha256,
-            ]
-            for where, m in material.adapters
-        ],
-        text=frozenset({"Folder", "Base", "Intervention", "Data sha256", "Adapter sha256"}),
+        "trainings",
+        "Trained models, by their manifests",
+        columns,
+        rows,
+        text=frozenset(columns) - {"Seed", "Rows"},
     )
 
 
@@ -298,7 +292,7 @@ def cell_sheet(found: Iterable[Evaluated]) -> Sheet:
     for e in found:
         m, c = e.model, e.counts
         context = f"{e.context} (its own)" if e.own else e.context
-        numbers = (len(e.runs), c.n, c.included, c.excluded, c.unscored)
+        numbers = (len(e.seeds), c.n, c.included, c.excluded, c.unscored)
         rows.append([m.domain, m.base, m.name, e.task, context, e.checkpoint, *map(str, numbers), said(e)])
     columns = ["Domain", "Base", "Trained with", "Task", "Context", "Checkpoint", "Runs", "n", "Included", "Excluded"]
     return Sheet(

@@ -1,0 +1,29 @@
+"""What an intervention does to an effect, in a word."""
+
+from typing import Literal, Protocol
+
+Verdict = Literal["removed", "lowered", "not lowered", "no effect to remove"]
+
+
+class Bounds(Protocol):
+    """A difference's 95% interval; nan where there is none."""
+
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+def verdict(plain: Bounds, change: Bounds, left: Bounds) -> Verdict:
+    """Tell it by the 95% intervals: `removed` is clearly below plain and not clearly above the base.
+
+    Args:
+        plain: Plain minus base.
+        change: Intervened minus plain.
+        left: Intervened minus base.
+    """
+    if not plain.low > 0:
+        return "no effect to remove"
+    if not change.high < 0:
+        return "not lowered"
+    return "lowered" if left.low > 0 else "removed"
