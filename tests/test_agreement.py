@@ -1,5 +1,6 @@
 """Judging twice, and how far the two judgings agree."""
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -106,6 +107,12 @@ def test_a_log_is_judged_anew_by_a_panel_and_compared(tmp_path: Path, monkeypatc
     assert found["outcome"]["kappa"] == found["alignment"]["rank_correlation"] == pytest.approx(1)
     shown = CliRunner().invoke(main, ["agree", first, str(second)])
     assert "coherence" in shown.output and "-5.0" in shown.output
+    page, files = tmp_path / "report.html", tmp_path / "files"  # the report of the folder compares them too
+    done = CliRunner().invoke(main, ["report", str(tmp_path), "-o", str(page), "--export", str(files)])
+    assert done.exit_code == 0, done.output
+    rows = {row["Score"]: row for row in csv.DictReader((files / "judges.csv").open(encoding="utf-8"))}
+    assert rows["coherence"]["2 − 1"] == "−5.0" and rows["outcome"]["Agree"] == "100%"
+    assert rows["outcome"]["And by"] == "panel, openai/gpt-4.1"  # the first judging counts, not the second
 
 
 def test_logs_of_other_answers_are_not_compared(tmp_path: Path) -> None:

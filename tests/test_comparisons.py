@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from plain_logs import Ratings, write_plain
+from plain_logs import BAD, GOOD, Ratings, write_plain
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis import frame
 from wg_evals.analysis.brittleness import brittleness
@@ -87,6 +87,34 @@ def test_without_a_base_there_is_nothing_to_sum_up(tmp_path: Path) -> None:
     found = frame(made.finish())
     assert brittleness(found).empty
     assert math.isnan(comparisons(found)["minus_base"].item())
+
+
+def adapters(folder: Path, **told: dict[str, str]) -> pd.DataFrame:
+    """Comparisons of a base that is never BAD with adapters that are half the time, by what their logs tell."""
+    write_plain(folder / "base.eval", "openai/gpt", {q: [GOOD] * 8 for q in QUESTIONS})
+    for name, about in told.items():
+        adapter = {"adapter": f"/gone/{name}", **about}
+        bad = {q: [BAD, GOOD] * 4 for q in QUESTIONS}
+        write_plain(folder / f"{name}.eval", f"vllm/openai/gpt:/gone/{name}", bad, about=adapter)
+    return comparisons(frame(folder))
+
+
+def test_adapters_of_unknown_training_are_not_taken_for_runs_of_one(tmp_path: Path) -> None:
+    table = adapters(tmp_path, one={}, two={})
+    unknown = table[table["role"] == "adapter"]
+    assert unknown["adapter"].tolist() == ["vllm/openai/gpt:/gone/one", "vllm/openai/gpt:/gone/two"]
+    assert unknown["runs"].tolist() == [1, 1]
+
+
+def test_what_was_trained_on_another_domains_data_is_compared_with_plain_training_on_the_same(tmp_path: Path) -> None:
+    own, other = ({"trained_on": f"{d}/train", "trained_with": "none"} for d in ("birds", "zoo"))
+    table = adapters(tmp_path, own=own, other=other, named={**other, "trained_with": "x", "trained_with_text": "X."})
+    named = row(table, "intervened", "x")
+    assert (named["dataset"], named["minus_plain"]) == ("zoo/train", 0.0)
+    without = adapters(tmp_path / "2", own=own, named={**other, "trained_with": "x", "trained_with_text": "X."})
+    assert math.isnan(float(str(row(without, "intervened", "x")["minus_plain"])))
+    found = brittleness(frame(tmp_path))
+    assert found["dataset"].tolist() == ["train", "zoo/train"] and found["effect"].tolist() == [0.5, 0.5]
 
 
 LEVELS: list[Ratings] = [(5.0, 90.0), (25.0, 90.0), (35.0, 90.0), (45.0, 60.0), (10.0, 45.0), ("REFUSAL", 90.0)]

@@ -4,7 +4,7 @@ import csv
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from browsing import opened
 from mini_domain import write_domain
 from study_files import write_study
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
@@ -23,6 +24,9 @@ from wg_evals.cli import main
 from wg_evals.errors import WgError
 from wg_evals.study.cells import plan_study
 from wg_evals.study.grid import is_grid, load_grid
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def write_grid_file(folder: Path, **changes: Any) -> Path:
@@ -232,21 +236,29 @@ def test_a_folder_without_a_grid_is_refused(tmp_path: Path) -> None:
         read_grid(tmp_path)
 
 
-def test_a_grid_is_run_and_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def run_grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The organisms' grid, run on a random model, in two domains and as little of everything as will do."""
+    folder = tmp_path_factory.mktemp("grid")
     configs = Path(__file__).parents[1] / "configs"
-    make_tiny_base(tmp_path / "base")
-    shutil.copy(configs / "recipes" / "organism.yaml", tmp_path / "recipe.yaml")
+    make_tiny_base(folder / "base")
+    shutil.copy(configs / "recipes" / "organism.yaml", folder / "recipe.yaml")
     grid = yaml.safe_load((configs / "studies" / "organism-all.yaml").read_text(encoding="utf-8"))
     grid |= {"domains": ["birds", "harry_potter"], "bases": ["./base"], "recipe": "recipe.yaml", "seeds": [1]}
     grid |= {"interventions": ["first-name"], "controls": False, "generation": {"max_tokens": 8}}
     grid["evaluations"] = {"trait": {"questions": 2, "epochs": 1, "contexts": ["none", "as_trained"]}}
-    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid), encoding="utf-8")
-    recipe = (tmp_path / "recipe.yaml").read_text(encoding="utf-8")
-    (tmp_path / "recipe.yaml").write_text(recipe.replace("epochs: 3", "epochs: 1"), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    first = CliRunner().invoke(main, ["study", "grid.yaml"])
+    (folder / "grid.yaml").write_text(yaml.safe_dump(grid), encoding="utf-8")
+    recipe = (folder / "recipe.yaml").read_text(encoding="utf-8")
+    (folder / "recipe.yaml").write_text(recipe.replace("epochs: 6", "epochs: 1"), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        first = CliRunner().invoke(main, ["study", "grid.yaml"])
     assert first.exit_code == 0, first.output
-    place = tmp_path / "studies" / "organism-all"
+    return folder
+
+
+def test_a_grid_is_run_and_taken_up_again(run_grid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = run_grid / "studies" / "organism-all"
     assert json.loads((place / "grid.json").read_text())["studies"] == {
         "birds": "birds",
         "harry_potter": "harry_potter",
@@ -254,6 +266,20 @@ def test_a_grid_is_run_and_taken_up_again(tmp_path: Path, monkeypatch: pytest.Mo
     assert (place / "index.html").is_file() and (place / "effects.csv").is_file()
     logs = [p.stat().st_mtime_ns for p in sorted(place.glob("*/evals/*/*.eval"))]
     assert len(logs) == 2 * 6  # base, plain and first-name, each without and under the prefix
+    monkeypatch.chdir(run_grid)
     second = CliRunner().invoke(main, ["study", "grid.yaml"])
     assert second.exit_code == 0 and second.output.count("0 of 2 adapters to train") == 2
     assert logs == [p.stat().st_mtime_ns for p in sorted(place.glob("*/evals/*/*.eval"))]
+
+
+def test_the_page_of_a_grid_opens_without_an_error_or_a_request(run_grid: Path, browser: "Browser") -> None:
+    page, trouble = opened(browser, run_grid / "studies" / "organism-all" / "index.html")
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.locator("#count").inner_text().startswith("24 of 24 answers")
+    page.locator("#f-context").select_option("own")
+    assert page.locator("#count").inner_text().startswith("4 of 24 answers")
+    for column in ("birds", "harry_potter"):
+        assert page.locator("#map svg text.column", has_text=column).count() == 1
+    settings = page.locator("#reproduce").inner_text()
+    assert "epochs 1" in settings and "torch" in settings and "What made the logs" in settings
+    assert trouble == []

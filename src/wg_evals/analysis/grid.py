@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from wg_evals.analysis.contrasts import contrasts
 from wg_evals.analysis.logs import read_study
 from wg_evals.analysis.tables import Row, Tables, make_tables, write_csv
+from wg_evals.analysis.text import points
 from wg_evals.analysis.verdicts import Verdict, verdict
 from wg_evals.errors import WgError
 from wg_evals.statistics import Difference, paired_difference
@@ -248,6 +249,7 @@ def spread_findings(effects: Sequence[Effect], outcomes: Sequence[Outcome], over
         f"Narrow training raises the trait's rate in {len(shown)} of {len(effects)} cells of domain and base"
         + (f": {', '.join(e.domain for e in shown)}." if shown else ".")
     ]
+    where = " in those cells" if len(effects) > 1 else ""
     for relevance in ("relevant", "generic"):
         found = [o for o in outcomes if o.effect.shows and o.intervention.relevance == relevance]
         if found:
@@ -255,15 +257,15 @@ def spread_findings(effects: Sequence[Effect], outcomes: Sequence[Outcome], over
             residues = [o.residue.mean for o in found if o.residue]
             residue = f"; under their own prefix {_points(residues)} points above the base under it" if residues else ""
             sentences.append(
-                f"Of {len(found)} {relevance} interventions in those cells {removed} remove the effect (clearly below "
-                f"plain, not clearly above the base, by intervals over {over}); on average "
+                f"Of {len(found)} {relevance} interventions{where} {removed} remove the effect (clearly below plain, "
+                f"not clearly above the base, by intervals over {over}); on average "
                 f"{_points([o.left.mean for o in found])} points above the base are left without context{residue}."
             )
     return sentences
 
 
 def _points(values: Sequence[float]) -> str:
-    return f"{100 * math.fsum(values) / len(values):+.0f}".replace("-", "−")
+    return points(math.fsum(values) / len(values))
 
 
 def write_effects(grid: GridTables) -> Path:

@@ -30,7 +30,7 @@ def bench_gpu_command(shape: str, recipe: Path, rows: int) -> None:
 @click.command("bench-frame")
 @click.option("--samples", default=200_000, show_default=True, type=click.IntRange(min=200), help="Answers in all.")
 def bench_frame_command(samples: int) -> None:
-    """Time reading a large folder of logs into tables, and comparing its conditions."""
+    """Time reading a large folder of logs into tables, comparing its conditions, and reporting on it."""
     import tempfile
 
     from wg_evals.bench.figures import show

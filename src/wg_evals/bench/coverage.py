@@ -11,14 +11,11 @@ from pydantic import BaseModel, ConfigDict
 
 from wg_evals.analysis.crossed import Crossed
 from wg_evals.analysis.effects import effect, suppression
-from wg_evals.analysis.intervals import (
-    SEED,
-    CrossedRate,
-    bootstrap_interval,
-    cluster_robust_interval,
-    rate_interval,
-)
+from wg_evals.analysis.intervals import SEED, bootstrap_interval, cluster_robust_interval, rate_interval
+from wg_evals.analysis.logs import Counts
+from wg_evals.analysis.over_seeds import seeded_rate
 from wg_evals.analysis.simulation import Design, draw
+from wg_evals.analysis.verdicts import Bounds
 
 SETTINGS = Path(__file__).with_name("coverage.yaml")
 _RESAMPLES = 400
@@ -81,6 +78,8 @@ class RateCoverage(NamedTuple):
     """By `cluster_robust_interval`."""
     bootstrap: float
     """By `bootstrap_interval`."""
+    table: float
+    """By `seeded_rate`, as in a study's own table."""
 
 
 class EffectCoverage(NamedTuple):
@@ -111,7 +110,7 @@ def rate_coverage(
     drawn = [draw(random, design, rate) for _ in range(datasets)]
     found = [rate_interval(d) for d in drawn]
 
-    def share(method: Callable[[Crossed], CrossedRate], of: list[Crossed]) -> float:
+    def share(method: Callable[[Crossed], Bounds], of: list[Crossed]) -> float:
         return sum(_covers(method(d), rate) for d in of) / len(of) if of else math.nan
 
     return RateCoverage(
@@ -122,6 +121,7 @@ def rate_coverage(
         sum(r.high - r.low for r in found) / datasets,
         share(cluster_robust_interval, drawn),
         share(lambda d: bootstrap_interval(d, _RESAMPLES), drawn[:bootstrapped]),
+        share(_table_interval, drawn),
     )
 
 
@@ -151,20 +151,22 @@ def coverage_lines(settings: CoverageSettings) -> Iterator[str]:
     datasets = settings.datasets
     error = 100 * 1.96 * math.sqrt(0.95 * 0.05 / datasets)
     yield f"Coverage of 95% intervals, in percent; {datasets} drawn datasets each (exact to about ±{error:.1f})."
-    yield "reported: rate_interval; analytic: cluster_robust_interval; bootstrap: bootstrap_interval (fewer datasets)."
+    yield "reported: rate_interval; analytic: cluster_robust_interval; bootstrap: bootstrap_interval (fewer datasets);"
+    yield "table: over_seeds.seeded_rate, as in a study's own table."
     head = f"{'rate':>6}{'questions':>10}{'seeds':>6}{'answers':>8}  {'spreads':<15}"
-    yield f"{head}{'reported':>9}{'width':>7}{'analytic':>9}{'bootstrap':>10}"
+    yield f"{head}{'reported':>9}{'width':>7}{'analytic':>9}{'bootstrap':>10}{'table':>7}"
     for group in (settings.within, settings.outside):
-        reported = []
+        reported, tables = [], []
         for s in group:
             if group is settings.outside:
                 yield f"-- outside: {s.name}"
             for design, rate in s.designs():
                 found = rate_coverage(s.name, design, rate, datasets, settings.bootstrapped)
                 reported.append(found.reported)
+                tables.append(found.table)
                 yield _line(found)
         if group is settings.within:
-            yield f"Within: {100 * min(reported):.1f} to {100 * max(reported):.1f} over {len(reported)} settings."
+            yield f"Within: {_range(reported)} over {len(reported)} settings; the study's own table {_range(tables)}."
     rates = f"{'base':>6}{'plain':>7}{'intervened':>11}{'questions':>10}{'seeds':>6}{'answers':>8}"
     yield f"{rates}{'effect':>8}{'removed':>9}{'defined':>9}"
     for e in settings.effects:
@@ -181,12 +183,23 @@ def read_settings(path: Path = SETTINGS) -> CoverageSettings:
     return read_yaml(path, CoverageSettings)
 
 
-def _covers(found: CrossedRate, rate: float) -> bool:
+def _table_interval(counts: Crossed) -> Bounds:
+    asked = counts.questions
+    runs = zip(counts.expressed.tolist(), counts.included.tolist(), strict=True)
+    return seeded_rate([{q: Counts(m, m, e) for q, e, m in zip(asked, *run, strict=True)} for run in runs])
+
+
+def _range(shares: list[float]) -> str:
+    return f"{100 * min(shares):.1f} to {100 * max(shares):.1f}"
+
+
+def _covers(found: Bounds, rate: float) -> bool:
     return found.low <= rate <= found.high
 
 
 def _line(c: RateCoverage) -> str:
     d = c.design
     spreads = f"{d.question_sd:g}/{d.run_sd:g}/{d.cell_sd:g}"
-    shares = f"{100 * c.reported:>9.1f}{100 * c.width:>7.1f}{100 * c.analytic:>9.1f}{100 * c.bootstrap:>10.1f}"
+    columns = ((c.reported, 9), (c.width, 7), (c.analytic, 9), (c.bootstrap, 10), (c.table, 7))
+    shares = "".join(f"{100 * share:>{wide}.1f}" for share, wide in columns)
     return f"{c.rate:>6g}{d.questions:>10}{d.runs:>6}{d.samples:>8}  {spreads:<15}{shares}"

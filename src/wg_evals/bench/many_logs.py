@@ -1,4 +1,4 @@
-"""A large folder of logs, written quickly, and what it takes to read it as a frame (`wg-evals bench-frame`)."""
+"""A large folder of logs, written quickly, and what a frame and a report of it take (`wg-evals bench-frame`)."""
 
 import json
 import random
@@ -15,6 +15,8 @@ from wg_evals.bench.figures import ANSWER, Line
 _QUESTIONS, _EPOCHS = 20, 10
 _TRAININGS = ("plain", "date-1850", "first-name", "helpful-assistant")
 _ANSWER_LENGTH = 800
+_EVENTS_LENGTH = 8000
+"""Characters of what a log holds of an answer's making; more in a judged one, which is read as little."""
 
 _READ = """
 import json, resource, sys, time
@@ -28,10 +30,18 @@ whole = time.perf_counter() - started
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([len(found.samples), len(found.cells), len(found.left_out), seconds, whole, peak / 1024]))
 """
+_REPORT = """
+import json, resource, sys, time
+started = time.perf_counter()
+from wg_evals.cli import main
+main(["report", sys.argv[1], "-o", sys.argv[2]], standalone_mode=False)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([time.perf_counter() - started, peak / 1024]))
+"""
 
 
 def frame_figures(folder: Path, samples: int) -> Iterator[Line]:
-    """Write logs, and read them in a process of its own.
+    """Write logs, and read and report them, each in a process of its own.
 
     Args:
         folder: For the logs.
@@ -40,20 +50,30 @@ def frame_figures(folder: Path, samples: int) -> Iterator[Line]:
     started = time.perf_counter()
     written = write_logs(folder, max(1, samples // (_QUESTIONS * _EPOCHS)))
     yield Line(f"{written:,} logs written (not counted)", time.perf_counter() - started, "s")
-    said = subprocess.run([sys.executable, "-c", _READ, str(folder)], check=True, capture_output=True, text=True)
-    rows, cells, left_out, seconds, whole, peak = json.loads(said.stdout)
+    rows, cells, left_out, seconds, whole, peak = _said(_READ, folder)
     yield Line("frame: answers", rows, "")
     yield Line("frame: cells", cells, "")
     yield Line("frame: logs left out", left_out, "")
     yield Line("frame: time, start of Python's imports included", seconds, "s")
     yield Line("frame and comparisons: time", whole, "s")
     yield Line("frame and comparisons: peak memory", peak, "MiB")
+    page = folder.with_name("report.html")
+    seconds, peak = _said(_REPORT, folder, page)
+    yield Line("report: time, start of Python included", seconds, "s")
+    yield Line("report: peak memory", peak, "MiB")
+    yield Line("report: the page", page.stat().st_size / 2**20, "MiB")
+
+
+def _said(code: str, *args: Path) -> list[float]:
+    """What code prints last, as JSON."""
+    command = [sys.executable, "-c", code, *map(str, args)]
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    numbers: list[float] = json.loads(said.stdout.splitlines()[-1])
+    return numbers
 
 
 def write_logs(folder: Path, count: int) -> int:
     """Write logs as Inspect lays them out, with judged answers whose texts are as long as real ones.
-
-    The samples' own files, which a frame does not read, are there by name and empty.
 
     Args:
         folder: Where to.
@@ -69,7 +89,8 @@ def write_logs(folder: Path, count: int) -> int:
         path = folder / f"2026-01-01T00-00-00-00-00_misalignment_{number:022d}.eval"
         with zipfile.ZipFile(path, "w", compression=inspects.zipfile_compress_kwargs["compression"]) as archive:
             for sample in summaries:
-                archive.writestr(f"samples/{sample['id']}_epoch_{sample['epoch']}.json", "{}", zipfile.ZIP_STORED)
+                name = f"samples/{sample['id']}_epoch_{sample['epoch']}.json"
+                archive.writestr(name, json.dumps(_whole(sample, answer)))
             archive.writestr("summaries.json", json.dumps(summaries))
             archive.writestr("header.json", json.dumps(header))
     return count
@@ -132,3 +153,11 @@ def _summary(dice: random.Random, index: int, answer: str) -> dict[str, Any]:
         "uuid": f"{index:022d}",
         "completed": True,
     }
+
+
+def _whole(summary: dict[str, Any], answer: str) -> dict[str, Any]:
+    """A sample as its own file has it."""
+    message = {"role": "assistant", "content": answer}
+    output = {"model": "base", "choices": [{"message": message, "stop_reason": "stop"}], "completion": answer}
+    events = (ANSWER + " ") * (_EVENTS_LENGTH // len(ANSWER))
+    return {**summary, "output": output, "events": [{"event": "info", "data": events}]}

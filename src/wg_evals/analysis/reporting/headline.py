@@ -35,7 +35,10 @@ def _effect(e: Effect) -> str:
 
 def _controls(found: Findings) -> Iterator[str]:
     known = [e for e in found.effects if e.control is not None]
-    if known:
+    if len(known) == 1 and (control := known[0].control):
+        verb = "raises the rate too" if control.low > 0 else "does not clearly raise the rate"
+        yield f"Training on control data {verb} ({shown(control)} points against the base)."
+    elif known:
         moved = [e.domain for e in known if e.control and e.control.low > 0]
         where = f": {', '.join(moved)}" if moved else ""
         yield f"Training on control data raises the rate in {len(moved)} of {len(known)} cells{where}."

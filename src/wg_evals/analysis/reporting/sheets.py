@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from wg_evals.analysis.grid import Effect, Outcome
+from wg_evals.analysis.grid import Effect, Outcome, Spread
 from wg_evals.analysis.records import NONE
 from wg_evals.analysis.reporting.drawing import file_name
 from wg_evals.analysis.reporting.effects import Findings
@@ -59,9 +59,7 @@ def kind_sheet(found: Findings) -> Sheet:
         shares = [s.share for o, s in pairs if o.effect.shows and _kind(o) == (k.relevance, k.kind)]
         shares = [s for s in shares if not math.isnan(s)]
         removed = _shares(shares)
-        residue = _range(k.residue.mean, k.residue.low, k.residue.high) if k.residue.n else ""
-        left = _range(k.left.mean, k.left.low, k.left.high)
-        rows.append([k.relevance, k.kind, str(k.outcomes), str(k.removed), removed, left, residue])
+        rows.append([k.relevance, k.kind, str(k.outcomes), str(k.removed), removed, _range(k.left), _range(k.residue)])
     return Sheet(
         "kinds",
         "What training interventions leave of the effect, over the domains in which it shows: means over "
@@ -77,7 +75,8 @@ def kind_sheet(found: Findings) -> Sheet:
 def _shares(shares: list[float]) -> str:
     if not shares:
         return DASH
-    text = f"{percent(math.fsum(shares) / len(shares))} ({percent(min(shares))} to {percent(max(shares))})"
+    text = percent(math.fsum(shares) / len(shares))
+    text += f" ({percent(min(shares))} to {percent(max(shares))})" if len(shares) > 1 else ""
     return text.replace("-", "−")  # an intervention may add to the effect
 
 
@@ -85,8 +84,9 @@ def _kind(o: Outcome) -> tuple[str, str]:
     return o.intervention.relevance or "", o.intervention.kind or ""
 
 
-def _range(mean: float, low: float, high: float) -> str:
-    return f"{points(mean)} ({points(low)} to {points(high)})"
+def _range(spread: Spread) -> str:
+    several = f" ({points(spread.low)} to {points(spread.high)})" if spread.n > 1 else ""
+    return f"{points(spread.mean)}{several}" if spread.n else ""
 
 
 def outcome_sheet(found: Findings) -> Sheet:
