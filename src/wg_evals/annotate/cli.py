@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-
 
 @click.group("annotate")
 def annotate_group() -> None:
@@ -15,7 +13,7 @@ def annotate_group() -> None:
 
 
 @annotate_group.command("sample")
-@click.argument("logs", type=_FOLDER)
+@click.argument("logs", type=click.Path(path_type=Path))
 @click.option("-n", "--size", type=click.IntRange(min=3), default=120, show_default=True, help="How many answers.")
 @click.option("--domain", help="Needed where LOGS holds several.")
 @click.option("--task", help="Needed where LOGS holds several.")

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from wg_evals.analysis.reporting.sheet import Sheet
-from wg_evals.analysis.text import DASH, percent
+from wg_evals.analysis.text import DASH, percent, percent_interval
 from wg_evals.annotate.correction import Estimate
 from wg_evals.annotate.key import VERDICTS, Key
 from wg_evals.annotate.ratings import PEOPLE
@@ -187,8 +187,7 @@ def _shown(estimate: Estimate) -> str:
 
 
 def _percent(estimate: Estimate) -> str:
-    interval = "" if math.isnan(estimate.low) else f" [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
-    return f"{percent(estimate.value)}{interval}"
+    return f"{percent(estimate.value)} {percent_interval(estimate)}".strip()
 
 
 def _number(value: float) -> str:

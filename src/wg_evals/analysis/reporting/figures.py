@@ -6,7 +6,7 @@ from typing import Any
 
 from wg_evals.analysis.reporting.drawing import WIDTH, Box, Dot, Drawing, Mark, Stroke, Words, file_name
 from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model, curves
-from wg_evals.analysis.text import percent
+from wg_evals.analysis.text import percent, percent_interval
 
 GROUPS = {
     "base": "base",
@@ -71,15 +71,10 @@ def said(one: Evaluated) -> str:
 def spread(one: Evaluated) -> str:
     """How sure a rate is: `[55, 68]`, or `seeds 60, 66`, or nothing."""
     if one.vouched:
-        return percent_interval(one.rate.low, one.rate.high)
+        return percent_interval(one.rate)
     if len(one.by_run) > 1:
         return "seeds " + ", ".join(percent(r).removesuffix("%") for _, r in one.by_run)
     return ""
-
-
-def percent_interval(low: float, high: float) -> str:
-    """`[55, 68]`, in percent; empty if undefined."""
-    return "" if math.isnan(low) else f"[{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def _row(one: Evaluated, **more: Any) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from wg_evals.analysis.records import NONE
 from wg_evals.analysis.reporting.drawing import file_name
 from wg_evals.analysis.reporting.effects import Findings
 from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model, is_narrow
-from wg_evals.analysis.reporting.figures import GROUPS, percent_interval, said, spread
+from wg_evals.analysis.reporting.figures import GROUPS, said, spread
 from wg_evals.analysis.reporting.material import Material
 from wg_evals.analysis.reporting.sheet import Sheet
-from wg_evals.analysis.text import DASH, percent, points, points_interval
+from wg_evals.analysis.text import DASH, percent, percent_interval, points, points_interval
 from wg_evals.statistics import Difference
 
 _COHERENCE = "coherence"
@@ -94,7 +94,7 @@ def outcome_sheet(found: Findings) -> Sheet:
     columns = ["Domain", "Base", "Trained with", "Kind", "Relevance", "Rate", "− base", "− plain", "p (Holm)"]
     rows = []
     for o, s, p in zip(found.outcomes, found.suppressions, found.change_p, strict=True):
-        share = f"{percent(s.share)} {percent_interval(s.low, s.high)}" if not s.why_undefined else DASH
+        share = f"{percent(s.share)} {percent_interval(s)}" if not s.why_undefined else DASH
         named = [o.effect.domain, o.effect.base, o.intervention.name]
         named += [o.intervention.kind or "", o.intervention.relevance or ""]
         compared = [percent(o.rate), shown(o.left), shown(o.change), probability(p), share, shown(o.residue), o.verdict]
