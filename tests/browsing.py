@@ -17,5 +17,5 @@ def opened(browser: "Browser", file: Path, width: int = 1280, scheme: Any = "lig
     page.on("requestfailed", lambda request: trouble.append(request.url))
     own = (file.as_uri(), "data:,")  # the page, and its empty icon
     page.on("request", lambda request: trouble.append(request.url) if request.url not in own else None)
-    page.goto(file.as_uri(), timeout=120_000)  # a busy machine, and tens of megabytes
+    page.goto(file.as_uri())
     return page, trouble

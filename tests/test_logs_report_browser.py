@@ -210,7 +210,8 @@ def test_twenty_thousand_answers_are_filtered_and_scrolled_without_a_wait(
     for i, row in enumerate(rows):
         row[8] = " ".join(draw.choices(words, k=300)) + f" number-{i}"
     large = tmp_path / "large.html"
-    large.write_text(before + OPENED + embedded(answers | {"rows": rows}) + CLOSED + after, encoding="utf-8")
+    data = str(embedded(answers | {"rows": rows}))
+    large.write_text(before + OPENED + data + CLOSED + after, encoding="utf-8")
     page, trouble = opened(browser, large)
     assert shown(page) == 20_000
     assert page.locator("#list .row").count() < 40

@@ -16,8 +16,9 @@ def seeded_rate(seeds: Sequence[Mapping[str, Counts]]) -> Rate:
     m_qs included answers to question q, the spread over G questions contributes
     V_q = G / (G - 1) * sum_q (1/S sum_s (e_qs - r_s m_qs) / M_s)^2, which for one seed is `clustered_rate`'s
     variance, and the spread over seeds V_s = var(r_s) / S. Questions and seeds are crossed and both are samples
-    of what might have been used, so the two are added (the noise that they share is counted twice: the interval
-    is on the safe side), with Satterthwaite's degrees of freedom, which few seeds keep low:
+    of what might have been used, so the two are added (the noise that they share is counted twice, which
+    is on the safe side; at rates near 0 or 1 the interval covers less than it says all the same, see
+    docs/statistics.md), with Satterthwaite's degrees of freedom, which few seeds keep low:
     (V_q + V_s)^2 / (V_q^2 / (G - 1) + V_s^2 / (S - 1)). On either side the wider of this and the Wilson interval
     over all answers is taken, as in `clustered_rate`. One seed says nothing about others: its interval is
     `clustered_rate`'s. Sources: Satterthwaite (1946), Biometrics Bulletin 2, 110-114; Cameron, Gelbach and Miller

@@ -131,6 +131,7 @@ def effect_coverage(settings: EffectSettings, datasets: int, seed: int = SEED) -
     random = np.random.default_rng(seed)
     trained = Design(s.questions, s.runs, s.samples, *s.spread)
     untrained = trained._replace(runs=1, run_sd=0.0)
+    truth = (s.plain - s.intervened) / (s.plain - s.base) if s.plain != s.base else math.nan
     covered, defined, shares = 0, 0, 0
     for _ in range(datasets):
         shared = random.standard_normal(s.questions)
@@ -138,12 +139,12 @@ def effect_coverage(settings: EffectSettings, datasets: int, seed: int = SEED) -
         plain, intervened = (draw(random, trained, rate, shared) for rate in (s.plain, s.intervened))
         found = effect(plain, base)
         covered += found.low <= s.plain - s.base <= found.high
-        removed = suppression(base, plain, intervened, _RESAMPLES)
-        if not removed.why_undefined:
+        share = suppression(base, plain, intervened, _RESAMPLES)
+        if not share.why_undefined:
             defined += 1
-            truth = (s.plain - s.intervened) / (s.plain - s.base) if s.plain != s.base else math.nan
-            shares += removed.low <= truth <= removed.high
-    return EffectCoverage(s, covered / datasets, shares / defined if defined else math.nan, defined / datasets)
+            shares += share.low <= truth <= share.high
+    removed = shares / defined if defined and not math.isnan(truth) else math.nan
+    return EffectCoverage(s, covered / datasets, removed, defined / datasets)
 
 
 def coverage_lines(settings: CoverageSettings) -> Iterator[str]:
