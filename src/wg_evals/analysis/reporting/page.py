@@ -136,7 +136,7 @@ def write_logs_report(
             "logs": sheets.log_sheet(material),
             "trainings": sheets.training_sheet(material),
         },
-        people=read_people(material.folder, keys, {log.log for log in material.logs}),
+        people=read_people(material.folder, keys, {Path(log.log).name for log in material.logs}),
     )
     answers = read_answers(material, table, limit)
     files: list[Path] = []

@@ -41,7 +41,7 @@ def read_people(folder: Path, keys: Sequence[Path], logs: set[str]) -> People:
     Args:
         folder: The keys in it are read.
         keys: Further keys, from elsewhere.
-        logs: The logs that count, relative to the folder: a sample of other logs says nothing of these.
+        logs: The names of the logs that count, without folders: a sample of other logs says nothing of these.
 
     Raises:
         WgError: One of the further keys cannot be read.
@@ -59,7 +59,7 @@ def read_people(folder: Path, keys: Sequence[Path], logs: set[str]) -> People:
 
 def _add(found: People, path: Path, key: Key, logs: set[str]) -> None:
     files = list(_saved(path.parent, key))
-    if not any(item.log in logs for item in key.items):
+    if not any(Path(item.log).name in logs for item in key.items):
         found.unused.append(f"The sample of '{path}' was drawn from other logs than these.")
     elif not files:
         found.unused.append(f"Nobody's ratings lie beside the key '{path}'.")
