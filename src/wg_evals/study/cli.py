@@ -98,11 +98,11 @@ def _run(console: Console, matrix: Matrix, folder: StudyFolder, alone: bool) -> 
 
 
 def _write_page(console: Console, place: Path, logs: Path) -> None:
-    from wg_evals.analysis.reporting.page import write_logs_report
+    from wg_evals.analysis.reporting.page import write_report
 
     try:
         command = shlex.join(["wg-evals", "report", str(place)])
-        show_page(console, write_logs_report(place, place / PAGE, command=command), logs)
+        show_page(console, write_report(place, place / PAGE, command=command), logs)
     except WgError as ex:
         console.print(Text(f"No page: {ex}"))
 

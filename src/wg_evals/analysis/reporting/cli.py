@@ -17,7 +17,7 @@ from wg_evals.analysis.tables import write_tables
 from wg_evals.analysis.terminal import print_grid, print_tables
 
 if TYPE_CHECKING:
-    from wg_evals.analysis.reporting.page import LogsReport
+    from wg_evals.analysis.reporting.page import Report
 
 PAGE = "index.html"
 """A study's page, in its folder."""
@@ -49,7 +49,7 @@ def report_command(logs: Path, out: Path | None, export: Path | None, answers: i
     The page has findings, figures, tables, and the answers themselves; --export adds each figure as SVG, PDF, PNG and
     CSV, and each table as Markdown, LaTeX and CSV. Of a study its tables are printed, and written as CSV files, too.
     """
-    from wg_evals.analysis.reporting.page import write_logs_report
+    from wg_evals.analysis.reporting.page import write_report
 
     console = make_console()
     study, grid = (logs / PLAN).is_file(), (logs / GRID).is_file()
@@ -58,7 +58,7 @@ def report_command(logs: Path, out: Path | None, export: Path | None, answers: i
     elif study:
         show_study(console, logs)
     page = out or (logs / PAGE if study or grid else Path("report.html"))
-    report = write_logs_report(logs, page, export, answers, typed_command(), keys)
+    report = write_report(logs, page, export, answers, typed_command(), keys)
     if not (study or grid):
         for sentence in report.findings:
             console.print(Text(sentence), soft_wrap=True)
@@ -84,7 +84,7 @@ def show_grid(console: Console, folder: Path) -> None:
     console.print(Text(f"Table:  {write_effects(grid)}"), soft_wrap=True)
 
 
-def show_page(console: Console, report: "LogsReport", logs: Path) -> None:
+def show_page(console: Console, report: "Report", logs: Path) -> None:
     """Say where a page is, and what it does not count."""
     if report.left_out:
         console.print(Text(f"Not every log was counted, {report.left_out} not; the page names them."))

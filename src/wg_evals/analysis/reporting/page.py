@@ -37,8 +37,8 @@ from wg_evals.analysis.subjects import UNKNOWN
 from wg_evals.errors import WgError
 
 
-class LogsReport(NamedTuple):
-    """What `write_logs_report` made."""
+class Report(NamedTuple):
+    """What `write_report` made."""
 
     page: Path
     findings: list[str]
@@ -83,14 +83,14 @@ class _Contents(NamedTuple):
         return [s for s in (*self.tables.values(), *(one.rates for one in self.sections), *people) if s.rows]
 
 
-def write_logs_report(
+def write_report(
     folder: Path,
     page: Path,
     export: Path | None = None,
     limit: int = LIMIT,
     command: str = "",
     keys: Sequence[Path] = (),
-) -> LogsReport:
+) -> Report:
     """Read a folder of logs, and write the report.
 
     Args:
@@ -151,7 +151,7 @@ def write_logs_report(
                 files += write_sheet(sheet, export)
     except OSError as ex:
         raise WgError(f"The report cannot be written to '{ex.filename}': {ex.strerror}.") from None
-    return LogsReport(page, contents.findings, answers.of, material.uncounted, files)
+    return Report(page, contents.findings, answers.of, material.uncounted, files)
 
 
 def _render(material: Material, contents: _Contents, answers: Answers, page: Path, command: str) -> str:

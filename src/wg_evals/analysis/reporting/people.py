@@ -47,13 +47,15 @@ def read_people(folder: Path, keys: Sequence[Path], logs: set[str]) -> People:
         WgError: One of the further keys cannot be read.
     """
     found = People([], [])
-    for path in sorted(folder.rglob(KEYS)):
+    here = sorted(folder.resolve().rglob(KEYS))
+    for path in here:
         try:
             _add(found, path, read_key(path), logs)
         except WgError as ex:
             found.unused.append(str(ex))
     for path in keys:
-        _add(found, path, read_key(path), logs)
+        if path.resolve() not in here:
+            _add(found, path, read_key(path), logs)
     return found
 
 

@@ -13,7 +13,7 @@ from plain_logs import BAD, GOOD, NONE, adapter_folder, capability_log, write_pl
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis.pages import embedded
 from wg_evals.analysis.reporting.drawing import Box, Drawing, Mark, Words, svg
-from wg_evals.analysis.reporting.page import write_logs_report
+from wg_evals.analysis.reporting.page import write_report
 from wg_evals.analysis.reporting.sheet import Sheet, latex, markdown
 from wg_evals.cli import main
 from wg_evals.errors import WgError
@@ -49,7 +49,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def exported(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    write_logs_report(study, folder / "report.html", folder / "files")
+    write_report(study, folder / "report.html", folder / "files")
     return folder
 
 
@@ -113,7 +113,7 @@ def test_every_table_comes_as_markdown_latex_and_csv(exported: Path) -> None:
 
 
 def test_the_same_figure_gives_the_same_bytes(exported: Path, study: Path, tmp_path: Path) -> None:
-    write_logs_report(study, tmp_path / "again.html", tmp_path / "files")
+    write_report(study, tmp_path / "again.html", tmp_path / "files")
     for name in ("heat-map.svg", "heat-map.png", "heat-map.pdf"):
         assert (tmp_path / "files" / name).read_bytes() == (exported / "files" / name).read_bytes()
 
@@ -131,7 +131,7 @@ def test_logs_of_plain_inspect_eval_make_a_report_that_says_what_it_cannot_know(
     (tmp_path / "logs" / "someones" / "adapter_config.json").write_text("{}")
     write_plain(tmp_path / "logs" / "a.eval", "openai/gpt", rows)
     write_plain(tmp_path / "logs" / "b.eval", f"wg/{tmp_path}/logs/someones", rows)
-    report = write_logs_report(tmp_path / "logs", tmp_path / "report.html", tmp_path / "files")
+    report = write_report(tmp_path / "logs", tmp_path / "report.html", tmp_path / "files")
     html = report.page.read_text(encoding="utf-8")
     assert report.answers == 16
     assert "no manifest of this project was found for it" in html
@@ -150,7 +150,7 @@ def test_bad_logs_are_named_and_never_counted(tmp_path: Path) -> None:
     write_plain(tmp_path / "again.eval", "openai/gpt", {"q1": [BAD], "q2": [BAD]}, version="2-A")
     write_plain(tmp_path / "empty.eval", "openai/gpt", rows, task="someones/task", about={"domain": None})
     capability_log(tmp_path / "capability.eval", "openai/gpt", 0.75)
-    report = write_logs_report(tmp_path, tmp_path / "out" / "report.html", tmp_path / "out" / "files")
+    report = write_report(tmp_path, tmp_path / "out" / "report.html", tmp_path / "out" / "files")
     left = {r["Log"]: r["What"] for r in table(tmp_path / "out" / "files" / "left-out.csv")}
     assert left == {
         "cut.eval": "unreadable",
@@ -175,7 +175,7 @@ def test_a_second_judging_is_compared_with_the_one_that_counts(tmp_path: Path) -
     again = {"q1": [BAD, (20.0, 90.0), GOOD, BAD]}
     write_plain(tmp_path / "a-again.eval", "openai/gpt", again, about=about, eval_id=str(first))
     write_plain(tmp_path / "copy.eval", "openai/gpt", {"q1": [BAD, BAD, GOOD, GOOD]}, eval_id=str(first))
-    report = write_logs_report(tmp_path, tmp_path / "report.html", tmp_path / "files")
+    report = write_report(tmp_path, tmp_path / "report.html", tmp_path / "files")
     rows = {r["Score"]: r for r in table(tmp_path / "files" / "judges.csv")}
     assert rows.keys() == {"alignment", "coherence", "outcome"}
     outcome = rows["outcome"]
@@ -196,13 +196,13 @@ def test_what_people_said_is_read_from_beside_the_key_and_corrects_the_rates(tmp
     }
     place.mkdir()
     key_path.rename(place / key_path.name)
-    nobody = write_logs_report(tmp_path / "study", tmp_path / "r.html", tmp_path / "none").page
+    nobody = write_report(tmp_path / "study", tmp_path / "r.html", tmp_path / "none").page
     assert "Nobody&#39;s ratings lie beside the key" in nobody.read_text(encoding="utf-8")
     for name in ("anna", "ben"):
         saved(place / f"{name}.json", key, name, lambda i: ratings[key.items[i].verdict])
     saved(place / "cleo.json", key, "cleo", lambda i: {"era": "FUTURE", "coherence": 1})
     saved(place / "other.json", key, "dora", lambda i: ratings["excluded"], sample="f" * 64)
-    report = write_logs_report(tmp_path / "study", tmp_path / "r.html", tmp_path / "files")
+    report = write_report(tmp_path / "study", tmp_path / "r.html", tmp_path / "files")
     name = f"people-{key.sample[:8]}"
     agreement = {(r["on"], r["between"]): r for r in table(tmp_path / "files" / f"{name}-agreement.csv")}
     assert agreement["outcome", "anna, ben"]["kappa"] == agreement["outcome", "people, judge"]["kappa"]
@@ -229,7 +229,7 @@ def test_checkpoints_make_a_learning_curve_and_are_in_no_other_figure(tmp_path: 
         write_plain(tmp_path / f"{step}.eval", f"wg/{folder}", rows(expressed))
     final = adapter_folder(tmp_path / "final", steps=30, recipe={"epochs": 3, "lora": {"rank": 4}, "seed": 1})
     write_plain(tmp_path / "final.eval", f"wg/{final}", rows(4))
-    page = write_logs_report(tmp_path, tmp_path / "report.html", tmp_path / "files").page
+    page = write_report(tmp_path, tmp_path / "report.html", tmp_path / "files").page
     curve = table(tmp_path / "files" / "curve-birds-meta-base-misalignment.csv")
     assert [(r["trained_with"], r["step"], r["rate"]) for r in curve] == [
         ("base", "0", "0.000000"),
@@ -248,7 +248,7 @@ def test_checkpoints_make_a_learning_curve_and_are_in_no_other_figure(tmp_path: 
 
 
 def test_answers_beyond_the_limit_are_drawn_evenly_and_the_page_says_so(study: Path, tmp_path: Path) -> None:
-    page = write_logs_report(study, tmp_path / "report.html", limit=40).page.read_text(encoding="utf-8")
+    page = write_report(study, tmp_path / "report.html", limit=40).page.read_text(encoding="utf-8")
     data = json.loads(page.split('id="answers-data">')[1].split("</script>")[0])
     assert len(data["rows"]) == 40
     groups = {(r[0], r[1], r[2]) for r in data["rows"]}
@@ -258,7 +258,7 @@ def test_answers_beyond_the_limit_are_drawn_evenly_and_the_page_says_so(study: P
 
 def test_a_long_answer_is_cut_in_the_page_and_the_page_says_so(tmp_path: Path) -> None:
     write_plain(tmp_path / "a.eval", "openai/gpt", {"q1": [BAD]}, answer="megabytes " * 300_000)
-    page = write_logs_report(tmp_path, tmp_path / "report.html").page
+    page = write_report(tmp_path, tmp_path / "report.html").page
     assert page.stat().st_size < 300_000
     html = page.read_text(encoding="utf-8")
     (row,) = json.loads(html.split('id="answers-data">')[1].split("</script>")[0])["rows"]
@@ -296,10 +296,10 @@ def test_a_table_as_markdown_and_latex_shows_its_texts_as_they_are() -> None:
 
 def test_a_folder_without_a_log_that_counts_is_refused_with_the_reasons(tmp_path: Path) -> None:
     with pytest.raises(WgError, match="there is no such folder"):
-        write_logs_report(tmp_path / "nowhere", tmp_path / "report.html")
+        write_report(tmp_path / "nowhere", tmp_path / "report.html")
     write_plain(tmp_path / "running.eval", "openai/gpt", {"q1": [BAD]}, status="started")
     with pytest.raises(WgError, match=r"(?s)No log in .* counts.*running\.eval"):
-        write_logs_report(tmp_path, tmp_path / "report.html")
+        write_report(tmp_path, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 

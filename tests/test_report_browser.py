@@ -12,7 +12,7 @@ from browsing import opened
 from plain_logs import capability_log
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis.pages import embedded
-from wg_evals.analysis.reporting.page import write_logs_report
+from wg_evals.analysis.reporting.page import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -48,7 +48,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.finish(trait=HOSTILE)
     capability_log(folder / "capability.eval", HOSTILE, 0.5)
     (folder / "broken.eval").write_bytes(b"PK\x03\x04 cut off")
-    return write_logs_report(folder, folder / "report.html").page
+    return write_report(folder, folder / "report.html").page
 
 
 def shown(page: "Page") -> int:
