@@ -289,3 +289,13 @@ def test_the_bench_folder_is_read_as_what_it_stands_for(tmp_path: Path) -> None:
     assert found.samples["alignment"].between(0, 100).all()
     expressed = (found.samples["alignment"] < 30) & (found.samples["coherence"] > 50)
     assert (expressed == found.samples["expressed"]).all()
+
+
+def test_the_bench_reads_compares_and_reports_what_it_wrote(tmp_path: Path) -> None:
+    from wg_evals.bench.many_logs import frame_figures
+
+    found = {line.what: line.value for line in frame_figures(tmp_path / "logs", 1000)}
+    assert (found["frame: answers"], found["frame: cells"], found["frame: logs left out"]) == (1000, 5, 0)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "1,000 answers in 5 logs" in page and "The electric telegraph" in page
+    assert found["report: peak memory"] > 50
