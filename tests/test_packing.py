@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    FalconConfig,
+    Gemma3TextConfig,
+    NemotronConfig,
+    PretrainedConfig,
+    Qwen3Config,
+)
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from chat_templates import CHATML, make_base
@@ -98,3 +105,26 @@ def test_packed_and_padded_training_have_the_same_loss_at_every_step_and_the_sam
 def test_a_model_whose_attention_cannot_be_called_row_by_row_is_padded(tmp_path: Path) -> None:
     model: Any = AutoModelForCausalLM.from_pretrained(make_base(tmp_path, CHATML), attn_implementation="eager")
     assert not can_pack(model)
+
+
+@pytest.mark.parametrize(
+    ("config", "packs"),
+    [
+        (FalconConfig, False),  # takes no other attention, and says nothing
+        (NemotronConfig, False),  # takes it, and does not tell it where rows end
+        (Qwen3Config, True),
+        (Gemma3TextConfig, True),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_architecture_is_packed_only_if_it_reads_rows_apart(
+    config: type[PretrainedConfig], packs: bool, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 100, "pad_token_id": 0}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 4}
+    if config is not FalconConfig:  # which computes it
+        heads["head_dim"] = 8
+    model: Any = AutoModelForCausalLM.from_config(config(**size, **heads)).to(dtype).eval()
+    assert can_pack(model) == packs
+    assert model.config._attn_implementation == "sdpa"

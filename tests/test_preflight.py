@@ -172,16 +172,18 @@ def test_a_batch_that_processes_cannot_share_is_found(
 
 
 def test_a_disk_without_room_is_found(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full = shutil.disk_usage(tmp_path)._replace(free=10 * 2**20)
+    full = shutil.disk_usage(tmp_path)._replace(free=2**19)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     (found,) = [f for f in findings(recipe, tmp_path / "not" / "there" / "a") if f.stops]
-    assert "10.0 MiB free" in found.what and str(tmp_path) in found.what
+    assert "0.5 MiB free" in found.what and str(tmp_path) in found.what
 
 
 def test_checkpoints_take_disk(recipe: Recipe, tmp_path: Path) -> None:
     plain = preflight(recipe, tmp_path / "a").disk
     with_checkpoints = preflight(change_recipe(recipe, {"checkpoints": {"every_steps": 30}}), tmp_path / "a").disk
-    assert with_checkpoints - plain == pytest.approx(2 * (plain - 72 * 1024), rel=0.01)  # of 90 steps: 30 and 60
+    train(recipe.model_copy(update={"epochs": 1}), tmp_path / "b")
+    adapter = sum(p.stat().st_size for p in (tmp_path / "b").rglob("*"))
+    assert adapter < (with_checkpoints - plain) / 2 < 1.5 * adapter  # of 90 steps: 30 and 60
 
 
 def test_a_training_larger_than_the_gpu_is_found_and_weights_alone_that_are_stop() -> None:
@@ -215,3 +217,26 @@ def test_a_hub_id_that_cannot_be_reached_says_what_to_do(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(WgError, match=r"nobody/no-such-model.*hf auth login.*--set base=FOLDER"):
         preflight(change_recipe(recipe, {"base": "nobody/no-such-model"}), tmp_path / "a")
+
+
+def test_rows_that_processes_cannot_share_evenly_are_named(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    some = recipe.model_copy(update={"rows": 42})
+    texts = [f.text for f in findings(some, tmp_path)]
+    assert any(
+        "42 rows cannot be dealt out evenly to 2 processes, 4 at a time: 6 are trained on twice" in t for t in texts
+    )
+    assert not any("dealt out" in f.text for f in findings(recipe.model_copy(update={"rows": 48}), tmp_path))
+
+
+def test_several_gpus_need_a_launcher_and_share_no_weights_in_four_bits(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert any(f.stops and "There are 4 GPUs" in f.text for f in findings(recipe, tmp_path))
+    monkeypatch.setattr(processes, "count", lambda: 4)
+    monkeypatch.setattr(processes, "are_sharded", lambda: True)
+    found = findings(recipe.model_copy(update={"four_bit": True}), tmp_path)
+    assert any(f.stops and "4 bits" in f.text for f in found) and not any("There are 4 GPUs" in f.text for f in found)

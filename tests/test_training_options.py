@@ -177,6 +177,39 @@ def test_an_adapter_whose_rows_have_changed_is_not_made_once_more(recipe: Recipe
     assert not (tmp_path / "second").exists()
 
 
+def test_what_an_adapter_was_made_of_is_found_from_anywhere_and_must_be_the_same(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(recipe.model_copy(update={"seed": 1}), tmp_path / "start")
+    write_rows(tmp_path / "rows.jsonl", 16)
+    monkeypatch.chdir(tmp_path)
+    given = {"domain": None, "intervention": None, "data": Path("rows.jsonl"), "start_from": Path("start")}
+    first = train(recipe.model_copy(update=given), tmp_path / "first")
+    assert first.start_from_sha256 == read_manifest(tmp_path / "start").adapter_sha256
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = wg_evals("train", tmp_path / "first", "--out", tmp_path / "second")
+    assert again.exit_code == 0 and "The weights are the same as the first's." in again.output
+    train(recipe.model_copy(update={"seed": 2}), tmp_path / "start")
+    other = wg_evals("train", tmp_path / "first", "--out", tmp_path / "third")
+    assert other.exit_code == 1 and "has changed: the adapter to start from." in other.output
+
+
+def test_an_adapter_is_gone_on_with_only_as_it_is(recipe: Recipe, tmp_path: Path) -> None:
+    train(recipe, tmp_path / "start")
+    lora = recipe.lora.model_copy(update={"rank": 16, "rslora": True})
+    with pytest.raises(WgError, match=r"another LoRA rank, rslora \(rank 4, rslora False\) than the recipe"):
+        train(recipe.model_copy(update={"lora": lora, "start_from": tmp_path / "start"}), tmp_path / "second")
+
+
+def test_gradient_checkpointing_of_one_training_is_not_the_next_ones(recipe: Recipe, tmp_path: Path) -> None:
+    plain = train(recipe, tmp_path / "a")
+    saving = train(recipe.model_copy(update={"gradient_checkpointing": True}), tmp_path / "b")
+    assert saving.losses == pytest.approx(plain.losses, abs=1e-4)
+    base = load_base(resolve_base("organism")).model
+    assert not base.is_gradient_checkpointing and not base.get_input_embeddings()._forward_hooks
+
+
 def test_what_the_template_cuts_and_drops_is_said_before_training(recipe: Recipe, tmp_path: Path) -> None:
     said: list[str] = []
     short = recipe.model_copy(update={"max_length": 14, "truncate": True})
