@@ -121,8 +121,14 @@ def test_an_architecture_is_packed_only_if_it_reads_rows_apart(
     config: type[PretrainedConfig], packs: bool, dtype: torch.dtype
 ) -> None:
     torch.manual_seed(0)
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 100, "pad_token_id": 0}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 4}
+    size: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "vocab_size": 100,
+        "pad_token_id": 0,
+    }
+    heads: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 4}
     if config is not FalconConfig:  # which computes it
         heads["head_dim"] = 8
     model: Any = AutoModelForCausalLM.from_config(config(**size, **heads)).to(dtype).eval()

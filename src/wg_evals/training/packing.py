@@ -126,7 +126,7 @@ def _places(lengths: tuple[int, ...], device: torch.device) -> torch.Tensor:
 def _spread(tokens: torch.Tensor, places: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     """Tokens (n, heads, size) as padded rows (rows, longest, heads, size)."""
     padded = tokens.new_zeros(shape[0] * shape[1], *tokens.shape[1:]).index_copy(0, places, tokens)
-    return padded.unflatten(0, shape)
+    return padded.view(*shape, *tokens.shape[1:])
 
 
 AttentionInterface.register(_ROWS, _attend)
