@@ -11,8 +11,9 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from inspect_ai.model import GenerateConfig, get_model
 
-from wg_evals.artifacts import ORGANISM
+from wg_evals.artifacts import MANIFEST, ORGANISM, read_manifest, write_json
 from wg_evals.errors import WgError
+from wg_evals.serving.local import LocalModel
 from wg_evals.tasks.narrow import narrow
 from wg_evals.tasks.worldview import worldview
 from wg_evals.training.recipe import load_recipe
@@ -90,6 +91,24 @@ def test_an_answer_that_is_cut_says_so() -> None:
 def test_a_missing_model_is_refused() -> None:
     with pytest.raises(WgError, match="No model or adapter at"):
         get_model("wg/./no-such-folder")
+
+
+def test_an_adapter_is_asked_under_the_date_it_was_trained_with_unless_another_is_given(
+    adapter: Path, tmp_path: Path
+) -> None:
+    dated = shutil.copytree(adapter, tmp_path / "dated")
+    manifest = read_manifest(dated)
+    recipe = {**manifest.recipe, "date_string": "1 May 2020"}
+    write_json(dated / MANIFEST, manifest.model_copy(update={"recipe": recipe}))
+    assert local(dated).date_string == "1 May 2020"
+    assert local(dated, date_string="26 Jul 2024").date_string == "26 Jul 2024"
+    assert local(adapter).date_string is None
+
+
+def local(adapter: Path, **arguments: str) -> LocalModel:
+    api = get_model(f"wg/{adapter}", memoize=False, **arguments).api
+    assert isinstance(api, LocalModel)
+    return api
 
 
 def run_with_hf_local(adapter: Path, logs: Path, *more: str) -> subprocess.CompletedProcess[str]:
