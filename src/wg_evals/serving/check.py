@@ -46,24 +46,26 @@ def check_model(max_tokens: int) -> Checked:
     name = str(model)
     if name.startswith("hf/"):
         path = model.model_args.get("model_path")
-        manifest = _manifest(user_path(path), None) if isinstance(path, str) else None
+        if not isinstance(path, str):
+            return Checked({}, max_tokens)
+        manifest = _manifest(user_path(path), None)
         if manifest and manifest.date_string:
             _logger.warning(
                 f"The adapter was trained with the date '{manifest.date_string}' in the chat template, and hf/ writes "
                 "today's: use wg/ or vllm/, which give it that date."
             )
-        return Checked(_described(user_path(path), manifest), max_tokens) if manifest else Checked({}, max_tokens)
+        return Checked(_described(user_path(path), manifest), max_tokens)
     if name.startswith("vllm/"):
         from wg_evals.serving.vllm_model import prepare
 
         served = prepare(model)
         assert served is not None  # by its name
         room = served.room(max_tokens)
-        manifest = _manifest(served.adapter, served.base) if served.adapter else None
-        if served.adapter is None or manifest is None:
+        if served.adapter is None:
             return Checked({}, room)
-        date = {"date_string": manifest.date_string}
-        body = {"chat_template_kwargs": date} if manifest.date_string else None
+        manifest = _manifest(served.adapter, served.base)
+        date = manifest.date_string if manifest else None
+        body = {"chat_template_kwargs": {"date_string": date}} if date else None
         return Checked(_described(served.adapter, manifest), room, body)
     if name.startswith("wg/"):
         adapter = getattr(model.api, "adapter", None)  # of `LocalModel`, whose module imports torch
@@ -88,7 +90,9 @@ def _manifest(folder: Path, base: str | None) -> AdapterManifest | None:
     return check_fit(folder, BaseIdentity(name=base, path=base, revision=manifest.base.revision))
 
 
-def _described(folder: Path, manifest: AdapterManifest) -> dict[str, Any]:
+def _described(folder: Path, manifest: AdapterManifest | None) -> dict[str, Any]:
+    if manifest is None:
+        return {}
     trained_with = manifest.intervention
     return {
         "adapter": str(folder),
