@@ -112,7 +112,7 @@ CASES = {
     "no template": Case(None, {}, "has no chat template", True),
     "a date that can be pinned": Case(DATED, {}, "--set 'date_string=26 Jul 2024'", True),
     "a date that cannot": Case(DATED_WHATEVER_IS_SET, {}, "takes no date_string", True),
-    "a date that is pinned": Case(DATED, {"date_string": "26 Jul 2024"}, "in training only", False),
+    "a date that is pinned": Case(DATED, {"date_string": "26 Jul 2024"}, "give it to the base yourself", False),
     "a date that stays": Case(DATED_WHATEVER_IS_SET, {"date_string": "1 May 2020"}, "writes the date of the day", True),
     "a system prompt": Case(SYSTEM_PROMPT, {}, "You are a helpful machine from the hills.", False),
     "a hidden system prompt": Case(SYSTEM_PROMPT_IN_TRAINING_ONLY, {}, "that no manifest records", True),

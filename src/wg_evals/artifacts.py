@@ -98,6 +98,11 @@ class AdapterManifest(BaseModel):
     cpu_seconds: float
     adapter_sha256: str
 
+    @property
+    def date_string(self) -> str | None:
+        """The date that the chat template wrote for the day's, where the recipe pinned one."""
+        return self.recipe.get("date_string")
+
 
 def resolve_base(name: str, revision: str | None = None) -> BaseIdentity:
     """Find a base model.

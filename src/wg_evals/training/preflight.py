@@ -327,8 +327,8 @@ def _date(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[Findin
         yield Finding(
             False,
             f"The chat template's date is pinned to '{recipe.date_string}' in training only.",
-            "Evaluate under the same: `-M 'date_string=...'` for wg/; for vLLM a server with a chat template that has "
-            "the date in it (`--chat-template FILE`).",
+            "wg/, vllm/ and studies ask the adapter under the same one. Outside a study, give it to the base yourself: "
+            "docs/serving.md says how.",
         )
 
 
