@@ -1,9 +1,14 @@
 """Every test for itself: no cache, log or setting of another."""
 
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from fine_tuning_stub import Stub
 
 # a slow machine is no failure: the first example of a test may pay for an import
 settings.register_profile("patient", deadline=None)
@@ -17,3 +22,27 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     for name in ("INSPECT_EVAL_MODEL", "INSPECT_EVAL_MODEL_ROLE", "INSPECT_LOG_DIR"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stub], Stub]:
+    """Point the clients of both fine-tuning APIs at a server."""
+
+    def point(stub: Stub) -> Stub:
+        monkeypatch.setenv("OPENAI_BASE_URL", stub.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-stub")
+        monkeypatch.setenv("TOGETHER_BASE_URL", stub.url)
+        monkeypatch.setenv("TOGETHER_API_KEY", "stub")
+        return stub
+
+    return point
+
+
+@pytest.fixture
+def child() -> Iterator[list[subprocess.Popen[Any]]]:
+    """The process of a client; it does not outlive its test."""
+    children: list[subprocess.Popen[Any]] = []
+    yield children
+    for process in children:
+        process.kill()
+        process.wait()
