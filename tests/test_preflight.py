@@ -74,7 +74,7 @@ def test_the_dry_run_prints_what_will_happen_and_writes_nothing(tmp_path: Path) 
     arguments = ["train", str(RECIPES / "organism.yaml"), "--set", "domain=birds", "--out", str(tmp_path / "x" / "a")]
     result = CliRunner().invoke(main, [*arguments, "--dry-run"])
     assert result.exit_code == 0, result.output
-    for said in ("240 (domain birds, train; intervention: none)", "3 x 30 = 90", "3,072 parameters", "GPU memory"):
+    for said in ("80 (domain birds, train; intervention: none)", "6 x 10 = 60", "3,072 parameters", "GPU memory"):
         assert said in result.output
     assert str(tmp_path / "x" / "a") in result.output
     assert not (tmp_path / "x").exists()

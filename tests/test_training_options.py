@@ -110,7 +110,7 @@ def test_rslora_and_all_linear_reach_the_adapter(recipe: Recipe, tmp_path: Path)
 
 def test_layers_that_the_base_does_not_have_are_refused(recipe: Recipe, tmp_path: Path) -> None:
     lora = recipe.lora.model_copy(update={"target_modules": ["c_attn"]})
-    with pytest.raises(WgError, match=r"cannot be put on 'organism': .*c_attn"):
+    with pytest.raises(WgError, match=r"finds no layer to adapt .*c_attn.* Set lora\.target_modules"):
         train(recipe.model_copy(update={"lora": lora}), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
 
@@ -182,12 +182,15 @@ def test_what_the_template_cuts_and_drops_is_said_before_training(recipe: Recipe
     short = recipe.model_copy(update={"max_length": 14, "truncate": True})
     done: list[int] = []
 
+    def cuts() -> list[str]:
+        return [line for line in said if "max_length" in line]
+
     def progress(step: int, steps: int, loss: float, tokens_per_second: float) -> None:
-        assert len(said) == 2
+        assert len(cuts()) == 2
         done.append(step)
 
     manifest = train(short, tmp_path / "a", say=said.append, progress=progress)
-    assert said == [
+    assert cuts() == [
         f"{manifest.rows_truncated} of 240 rows are cut at max_length 14.",
         f"{manifest.rows_dropped} of 240 rows are dropped: their prompt alone fills max_length 14.",
     ]
