@@ -138,6 +138,8 @@ def test_several_seeds_are_several_adapters_of_one_command(tmp_path: Path) -> No
     first, second = read_manifest(tmp_path / "a-seed1"), read_manifest(tmp_path / "a-seed2")
     assert (first.seed, second.seed) == (1, 2) and first.adapter_sha256 != second.adapter_sha256
     assert "tokens/s" in result.output
+    for seed in (1, 2):
+        assert f"Evaluate it: inspect eval wg_evals/worldview --model wg/{tmp_path}/a-seed{seed} -T" in result.output
     again = wg_evals("train", RECIPE, "--seeds", "3,2", "--out", tmp_path / "a")
     assert again.exit_code == 1 and "finished adapter in" in again.output
     assert not (tmp_path / "a-seed3").exists()  # all places are looked at before the first training
