@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
+from wg_evals.artifacts import ORGANISM
 from wg_evals.training.memory import GRADIENT_BYTES, LORA_BYTES, OPTIMIZER_BYTES, activation_bytes, estimate_memory
 from wg_evals.training.recipe import LoraSettings
 from wg_evals.training.skeleton import Skeleton, skeleton
@@ -125,6 +129,30 @@ def test_the_peak_of_a_step_is_near_the_one_that_the_profiler_sees(precision: An
         mask_bytes=4,
     )
     assert estimate.activations + estimate.working + estimate.gradients == pytest.approx(peak, rel=0.1)
+
+
+def test_on_a_base_in_four_bits_the_adapter_its_gradients_and_moments_take_half() -> None:
+    """TRL casts the adapter of a quantized base to bfloat16; the quantized base is played by a flag, without weights
+    in 4 bits."""
+    model = adapted("bfloat16", 0.05, ALL)
+    model.get_base_model().is_loaded_in_4bit = True
+    trainer = SFTTrainer(
+        model=model,
+        args=SFTConfig(report_to="none", use_cpu=True, dataset_kwargs={"skip_prepare_dataset": True}),
+        train_dataset=Dataset.from_dict({"input_ids": [[1] * 8], "labels": [[1] * 8]}),
+        processing_class=AutoTokenizer.from_pretrained(ORGANISM),
+    )
+    trained = [p for p in trainer.model.parameters() if p.requires_grad]
+    trainer.model(input_ids=torch.ones(1, 8, dtype=torch.long), labels=torch.ones(1, 8, dtype=torch.long)).loss.backward()
+    optimizer = trainer.create_optimizer()
+    gradients = sum(p.grad.nbytes for p in trained)
+    optimizer.step()
+    moments = sum(s[k].nbytes for s in optimizer.state.values() for k in ("exp_avg", "exp_avg_sq"))
+    estimate = estimate_memory(
+        laid_out(), precision="bfloat16", rank=4, dropout=0.05, tokens=8, checkpointing=False, four_bit=True
+    )
+    assert estimate.adapter == sum(p.nbytes for p in trained)
+    assert (estimate.gradients, estimate.optimizer) == (gradients, moments)
 
 
 def test_known_models_have_their_known_sizes() -> None:
