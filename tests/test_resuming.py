@@ -180,6 +180,18 @@ def test_the_state_is_saved_by_the_clock_and_kept_if_asked_for(
     assert (tmp_path / "adapter-state" / "checkpoint-30" / "optimizer.pt").is_file()
 
 
+def test_a_training_that_adds_up_gradients_goes_on_to_the_same_weights(recipe: Recipe, tmp_path: Path) -> None:
+    parts = recipe.model_copy(update={"checkpoints": None, "micro_batch_size": 2})
+    whole = train(parts, tmp_path / "whole")
+    out = tmp_path / "adapter"
+    with pytest.raises(KeyboardInterrupt):
+        train(parts, out, progress=interrupt_after(7), saving=Saving(state_minutes=0))
+    manifest = train(parts, out)
+    assert manifest.resumed_at == [6]
+    assert (manifest.losses, manifest.tokens) == (whole.losses, whole.tokens)
+    assert manifest.adapter_sha256 == whole.adapter_sha256
+
+
 def test_two_processes_do_not_train_the_same_adapter(recipe: Recipe, tmp_path: Path) -> None:
     out = tmp_path / "adapter"
     with ResumeFolder(out).held(), pytest.raises(WgError, match="Another process is training"):

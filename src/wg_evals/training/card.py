@@ -131,8 +131,8 @@ def measured_by(log: "EvalLog", manifest: AdapterManifest) -> Measured:
     evaluated = log.eval.metadata or {}
     if "adapter_sha256" not in evaluated:
         raise WgError(
-            f"{where} is a log of {log.eval.model} that names no adapter: it is of a base, of an adapter without manifest, "
-            "or a task that Python made before `eval`, when the model was not known (give `eval` the task's name)."
+            f"{where} is a log of {log.eval.model} that names no adapter: it is of a base, of an adapter without a "
+            "manifest, or of a task that Python made before `eval` knew the model (give `eval` the task's name)."
         )
     if evaluated["adapter_sha256"] != manifest.adapter_sha256:
         raise WgError(f"{where} is a log of the adapter '{evaluated['adapter']}', not of this one: the weights differ.")

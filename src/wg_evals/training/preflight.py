@@ -289,7 +289,7 @@ def _adapted(recipe: Recipe, layout: Skeleton) -> Iterator[Finding]:
     elif layout.has_fused_experts and _names_feed_forward(recipe):
         yield Finding(
             False,
-            f"The base is a mixture of experts whose experts are no layers of their own: PEFT leaves the experts "
+            "The base is a mixture of experts whose experts are no layers of their own: PEFT leaves the experts "
             "out, and adapts what stands beside them.",
             "Say so where you report it, adapt attention alone, or take a dense base.",
         )
