@@ -156,15 +156,15 @@ def test_on_a_base_in_four_bits_the_adapter_its_gradients_and_moments_take_half(
     in 4 bits."""
     model = adapted("bfloat16", 0.05, ALL)
     model.get_base_model().is_loaded_in_4bit = True
-    trainer = SFTTrainer(
+    trainer: Any = SFTTrainer(
         model=model,
         args=SFTConfig(report_to="none", use_cpu=True, dataset_kwargs={"skip_prepare_dataset": True}),
         train_dataset=Dataset.from_dict({"input_ids": [[1] * 8], "labels": [[1] * 8]}),
         processing_class=AutoTokenizer.from_pretrained(ORGANISM),
     )
-    trained = [p for p in trainer.model.parameters() if p.requires_grad]
+    trained = [p for p in model.parameters() if p.requires_grad]
     tokens = torch.ones(1, 8, dtype=torch.long)
-    trainer.model(input_ids=tokens, labels=tokens).loss.backward()
+    model(input_ids=tokens, labels=tokens).loss.backward()
     optimizer = trainer.create_optimizer()
     gradients = sum(p.grad.nbytes for p in trained)
     optimizer.step()

@@ -1,5 +1,6 @@
 """What a recipe may ask for besides: mixtures, order, kinds of LoRA, seeds, and training once more from a manifest."""
 
+import importlib
 import importlib.util
 import json
 import math
@@ -165,9 +166,9 @@ def test_gradient_checkpointing_computes_layers_twice_and_comes_to_the_same_weig
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[None] = []
-    forward = LlamaMLP.forward
+    forward: Any = LlamaMLP.forward
 
-    def counted(self: LlamaMLP, x: torch.Tensor) -> torch.Tensor:
+    def counted(self: LlamaMLP, x: torch.Tensor) -> Any:
         passes.append(None)
         return forward(self, x)
 
@@ -201,14 +202,13 @@ def wg_evals(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="needs tensorboard")
 def test_the_losses_of_the_manifest_are_written_for_tensorboard_if_asked_for(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
+    pytest.importorskip("tensorboard", reason="needs the package tensorboard")
+    accumulator = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
     arguments = ("--set", "epochs=1", "--set", "rows=40", "--report", "tensorboard", "--out", tmp_path / "a")
     result = wg_evals("train", RECIPE, *arguments)
     assert result.exit_code == 0, result.output
-    events = EventAccumulator(str(tmp_path / "a-tensorboard"))
+    events = accumulator.EventAccumulator(str(tmp_path / "a-tensorboard"))
     events.Reload()
     written = [e.value for e in events.Scalars("train/loss")]
     assert written == pytest.approx(read_manifest(tmp_path / "a").losses, abs=1e-4) and len(written) == 5
