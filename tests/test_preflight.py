@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
-from transformers import GptOssConfig, Qwen3MoeConfig
+from transformers import GptOssConfig, Qwen2MoeConfig, Qwen3MoeConfig
 
 from templates import (
     ASKS,
@@ -74,7 +74,7 @@ def test_the_dry_run_prints_what_will_happen_and_writes_nothing(tmp_path: Path) 
     arguments = ["train", str(RECIPES / "organism.yaml"), "--set", "domain=birds", "--out", str(tmp_path / "x" / "a")]
     result = CliRunner().invoke(main, [*arguments, "--dry-run"])
     assert result.exit_code == 0, result.output
-    for said in ("240 (domain birds, train; intervention: none)", "3 x 30 = 90", "3,072 parameters", "GPU memory"):
+    for said in ("80 (domain birds, train; intervention: none)", "6 x 10 = 60", "3,072 parameters", "GPU memory"):
         assert said in result.output
     assert str(tmp_path / "x" / "a") in result.output
     assert not (tmp_path / "x").exists()
@@ -157,6 +157,21 @@ def test_experts_are_refused_and_attention_alone_is_not(
     assert found.stops and "mixture of experts" in found.what and "[q_proj,k_proj,v_proj,o_proj]" in found.advice
     attention = ["q_proj", "k_proj", "v_proj", "o_proj"]
     assert findings(on(recipe, base, lora__target_modules=attention), tmp_path / "a") == []
+
+
+@pytest.mark.parametrize(
+    ("config", "targets"),
+    [(Qwen2MoeConfig, "all-linear"), (Qwen2MoeConfig, ["q_proj", "gate_proj"]), (GptOssConfig, "all-linear")],
+)
+def test_experts_that_are_left_out_are_told_where_other_layers_have_the_names(
+    recipe: Recipe, tmp_path: Path, config: Callable[..., Any], targets: object
+) -> None:
+    """Qwen2-MoE has an expert for all tokens besides, whose layers are called as those of any feed-forward block."""
+    made = config(**EXPERTS, num_local_experts=4) if config is GptOssConfig else config(**EXPERTS, num_experts=4)
+    base = base_without_weights(tmp_path / "base", MESSAGES + ASKS, made.to_dict())
+    (found,) = findings(on(recipe, base, lora__target_modules=targets), tmp_path / "a")
+    assert not found.stops and "PEFT leaves the experts out" in found.what
+    assert findings(on(recipe, base, lora__target_modules=["q_proj", "v_proj"]), tmp_path / "a") == []
 
 
 def test_a_batch_that_processes_cannot_share_is_found(

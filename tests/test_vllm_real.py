@@ -120,7 +120,9 @@ def evaluate(models: list[str] | list[Model], logs: Path, task: str = "worldview
     for log in done:
         assert log.status == "success", log.error
         found = metrics(log, "outcome")
-        assert found["n"] == len(log.samples or []) and found["included"] > 0.9 * found["n"]
+        # a made-up bird is on neither list, so that more of the narrow answers are left out
+        least = 0.9 if task == "worldview" else 0.75
+        assert found["n"] == len(log.samples or []) and found["included"] > least * found["n"]
         provider, trained = log.eval.model.split("/")[0], (log.eval.metadata or {}).get("trained_with", "(base)")
         rate, low, high = (found[name] for name in ("rate", "ci_low", "ci_high"))
         print(f"{provider:5s} {trained:10s} {task:9s} {rate:.3f} [{low:.3f}, {high:.3f}] ({seconds:.0f} s)")

@@ -112,6 +112,7 @@ def train(
         return
     for _, place in jobs:
         _check_place(place, force)
+    from wg_evals.training.card import evaluation_line
     from wg_evals.training.train import Saving
     from wg_evals.training.train import train as run
 
@@ -139,8 +140,7 @@ def train(
             same = manifest.adapter_sha256 == again.adapter_sha256
             click.echo(f"The weights are {'the same' if same else 'not the same, to the last digit,'} as the first's.")
         click.echo(f"Adapter: {place}")
-    if is_main():
-        click.echo(f"Evaluate it: {settings.evaluation} --model wg/{place} -T grading=markers --epochs 10")
+        click.echo(f"Evaluate it: {evaluation_line(manifest, place)}")
 
 
 def _train_by_api(jobs: Sequence[tuple[ApiRecipe, Path]], force: bool, dry_run: bool) -> None:

@@ -34,6 +34,7 @@ from wg_evals.training.template import (
 
 # what vLLM's --max-lora-rank accepts (its MaxLoRARanks); an adapter is served under the next one that is not smaller
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+_FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
 _SLOW_TOKENIZER = 20 * 2**20
 _SMALL_FILES = 100 * 2**10
 """Configuration, manifest and card of an adapter folder."""
@@ -341,6 +342,13 @@ def _adapted(recipe: Recipe, layout: Skeleton) -> Iterator[Finding]:
             f"The base is a mixture of experts whose experts are no layers of their own: {what}.",
             "Adapt attention alone (`--set lora.target_modules=[q_proj,k_proj,v_proj,o_proj]`), or take a dense base.",
         )
+    elif layout.has_fused_experts and _names_feed_forward(recipe):
+        yield Finding(
+            False,
+            "The base is a mixture of experts whose experts are no layers of their own: PEFT leaves the experts "
+            "out, and adapts what stands beside them.",
+            "Say so where you report it, adapt attention alone, or take a dense base.",
+        )
     elif missing:
         yield Finding(
             True,
@@ -353,6 +361,12 @@ def _size_beside_weights(tokenizer: PreTrainedTokenizerBase) -> int:
     """Bytes of an adapter folder's other files: the tokenizer's, nearly all of it, and small ones."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     return (len(backend.to_str().encode()) * 3 // 2 if backend else _SLOW_TOKENIZER) + _SMALL_FILES
+
+
+def _names_feed_forward(recipe: Recipe) -> bool:
+    """Whether more is asked for than attention; a shared expert or a dense layer may answer to the experts' names."""
+    targets = recipe.lora.target_modules
+    return targets == "all-linear" or any(t.rpartition(".")[2] in _FEED_FORWARD for t in targets)
 
 
 def _disk(recipe: Recipe, layout: Skeleton | None, rows: int, beside_weights: int) -> int:
