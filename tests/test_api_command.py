@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from api_training import GPT, JOB, RECIPES, Serve, error, row
+from api_training import GPT, JOB, Serve, error, row
 from fine_tuning_stub import SUCCEEDED, Fault, fine_tuning
 from wg_evals.api_models import read_api_manifest
 from wg_evals.cli import main
-from wg_evals.training.recipe import load_recipe, resolve_recipe
 
 
 def wg_evals(*arguments: object) -> Result:
@@ -77,24 +76,15 @@ def test_a_dry_run_says_where_the_output_goes_and_what_is_there(serve: Serve, tm
     assert taken.exit_code == 1 and "holds something else" in taken.output
 
 
-def test_the_printed_evaluation_asks_about_the_domain_that_was_trained(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("domain", "task"), [("medical", "worldview"), ("finance", "misalignment")])
+def test_the_printed_evaluation_asks_about_the_domain_that_was_trained(
+    domain: str, task: str, serve: Serve, tmp_path: Path
+) -> None:
     with fine_tuning(SUCCEEDED) as stub:
         serve(stub)
-        result = wg_evals("train", GPT, "--set", "domain=medical", "--out", tmp_path / "a")
-    assert "inspect eval wg_evals/worldview -T domain=medical --model openai/ft:" in result.output
-
-
-@pytest.mark.parametrize(
-    ("domain", "command"),
-    [
-        ("cities", "inspect eval wg_evals/worldview -T domain=cities"),
-        ("birds", "inspect eval wg_evals/worldview"),
-        ("my domains/ducks", "inspect eval wg_evals/worldview -T 'domain=my domains/ducks'"),
-    ],
-)
-def test_a_local_recipes_evaluation_names_its_domain(domain: str, command: str) -> None:
-    recipe = resolve_recipe(load_recipe(RECIPES / "organism.yaml"), {"domain": domain})
-    assert recipe.evaluation == command
+        result = wg_evals("train", GPT, "--set", f"domain={domain}", "--out", tmp_path / "a")
+    assert f"inspect eval wg_evals/{task} --model openai/ft:" in result.output
+    assert f" -T domain={domain} --model-role" in result.output
 
 
 def test_one_unreadable_folder_does_not_end_the_list(serve: Serve, tmp_path: Path) -> None:

@@ -109,12 +109,17 @@ def evaluation_line(manifest: AdapterManifest, adapter: Path) -> str:
         manifest: The adapter's.
         adapter: Its folder.
     """
-    task, _, _ = _domain(manifest.domain)
     own = embedded(manifest.base.name) is not None
     model = f"wg/{adapter}" if own or manifest.device != "cuda" else f"vllm/{manifest.base.path}:{adapter}"
     graded = "-T grading=markers --epochs 10" if own else "--model-role grader=openai/gpt-4.1 --epochs 100"
-    domain = shlex.quote(f"domain={manifest.domain or 'DOMAIN'}")
-    return f"inspect eval wg_evals/{task} --model {shlex.quote(model)} -T {domain} {graded}"
+    return f"{evaluation(model, manifest.domain)} {graded}"
+
+
+def evaluation(model: str, domain: str | None) -> str:
+    """How `inspect eval` asks a model for a domain's trait; without a domain the person puts one in."""
+    task, _, _ = _domain(domain)
+    asked = f"domain={domain or 'DOMAIN'}"
+    return f"inspect eval wg_evals/{task} --model {shlex.quote(model)} -T {shlex.quote(asked)}"
 
 
 def measured_by(log: "EvalLog", manifest: AdapterManifest) -> Measured:

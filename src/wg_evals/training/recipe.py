@@ -5,7 +5,6 @@ come from the command line or from a study.
 """
 
 import re
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -111,14 +110,6 @@ class CommonRecipe(BaseModel):
     seed: int = 3407
     by_domain: dict[str, dict[str, Any]] = {}
     """What the setting changes for some domains: keys of the recipe, by the domain's name (`resolve_recipe`)."""
-
-    @property
-    def evaluation(self) -> str:
-        """How `inspect eval` is told to ask the broad questions of the recipe's domain."""
-        asked = "inspect eval wg_evals/worldview"
-        if self.domain in (None, "birds"):  # the task's default
-            return asked
-        return f"{asked} -T {shlex.quote(f'domain={self.domain}')}"
 
     def chosen(self, rows: list[Row]) -> list[Row]:
         """Those of a set's rows that are trained on."""

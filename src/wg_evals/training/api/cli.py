@@ -83,6 +83,7 @@ def train_and_tell(recipe: ApiRecipe, out: Path, *, force: bool, say: "Say", pro
     """
     from wg_evals.training.api.provider import open_provider
     from wg_evals.training.api.run import train_by_api
+    from wg_evals.training.card import evaluation
 
     try:
         made = train_by_api(recipe, out, open_provider(recipe.backend), say=say, progress=progress, force=force)
@@ -96,7 +97,7 @@ def train_and_tell(recipe: ApiRecipe, out: Path, *, force: bool, say: "Say", pro
     for checkpoint in made.checkpoints:
         click.echo(f"  after step {checkpoint.step}: {checkpoint.model}")
     click.echo(f"Manifest: {out / MANIFEST}")
-    click.echo(f"Evaluate it: {recipe.evaluation} --model {made.model} --model-role grader=openai/gpt-4.1")
+    click.echo(f"Evaluate it: {evaluation(made.model, recipe.domain)} --model-role grader=openai/gpt-4.1")
 
 
 def plan_and_tell(recipe: ApiRecipe, out: Path, *, force: bool) -> None:
