@@ -376,7 +376,7 @@ def _trainer(run: _Run, model: PeftModel, keeper: "_Keeper", report: Report | No
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=recipe.batch_size // (micro * processes.count()),
         learning_rate=recipe.learning_rate,
-        lr_scheduler_type=recipe.schedule,
+        lr_scheduler_type=_schedule(recipe),
         warmup_steps=recipe.warmup_ratio,  # below 1 it is a share of all steps
         weight_decay=recipe.weight_decay,
         max_length=None,  # rows are cut already
@@ -409,6 +409,12 @@ def _trainer(run: _Run, model: PeftModel, keeper: "_Keeper", report: Report | No
     trainer.remove_callback(PrinterCallback)  # it prints a line per step; `progress` is told instead
     trainer.keeper = keeper
     return trainer
+
+
+def _schedule(recipe: Recipe) -> str:
+    """As transformers calls it, whose `constant` begins at the whole rate whatever the warm-up."""
+    warms_up = recipe.schedule == "constant" and recipe.warmup_ratio > 0
+    return "constant_with_warmup" if warms_up else recipe.schedule
 
 
 def _tensorboard(out: Path, report: Report | None) -> list[TrainerCallback]:
