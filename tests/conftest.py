@@ -1,12 +1,15 @@
 """Every test for itself: no cache, log or setting of another."""
 
 import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+from fine_tuning_stub import Stub
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -37,3 +40,27 @@ def browser() -> "Iterator[Browser]":
         started = playwright.chromium.launch(executable_path=chromium, args=args)
         yield started
         started.close()
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stub], Stub]:
+    """Point the clients of both fine-tuning APIs at a server."""
+
+    def point(stub: Stub) -> Stub:
+        monkeypatch.setenv("OPENAI_BASE_URL", stub.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-stub")
+        monkeypatch.setenv("TOGETHER_BASE_URL", stub.url)
+        monkeypatch.setenv("TOGETHER_API_KEY", "stub")
+        return stub
+
+    return point
+
+
+@pytest.fixture
+def child() -> Iterator[list[subprocess.Popen[Any]]]:
+    """The process of a client; it does not outlive its test."""
+    children: list[subprocess.Popen[Any]] = []
+    yield children
+    for process in children:
+        process.kill()
+        process.wait()

@@ -1,7 +1,11 @@
-"""A real local HTTP server that speaks OpenAI's and Together's fine-tuning, and can fail in the middle of it."""
+"""A real local HTTP server that speaks OpenAI's and Together's fine-tuning, and can fail in the middle of it.
+
+Together's answers have the fields of its published schema (the types of its package `together` 3.1.1), and no others.
+"""
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,7 +24,36 @@ SUCCEEDED = {
     "finished_at": 1_700_000_600,
     "hyperparameters": {"n_epochs": 3, "batch_size": 1, "learning_rate_multiplier": 2.0},
 }
-COMPLETED = {"status": "completed", "model_output_name": "lab/llama-abc", "token_count": 4321, "total_steps": 30}
+COMPLETED = {"status": "completed", "model_output_name": "lab/llama-abc", "token_count": 4321}
+ENDED = ("succeeded", "failed", "completed", "error", "user_error", "cancelled")
+KEYS = ("Bearer sk-stub", "Bearer stub")
+
+_IN_EVERY = frozenset(
+    {
+        "id",
+        "status",
+        "user_id",
+        "batch_size",
+        "created_at",
+        "learning_rate",
+        "lr_scheduler",
+        "max_grad_norm",
+        "model",
+        "model_output_name",
+        "n_checkpoints",
+        "n_epochs",
+        "n_evals",
+        "token_count",
+        "training_file",
+        "training_method",
+        "training_type",
+        "updated_at",
+        "warmup_ratio",
+        "weight_decay",
+    }
+)
+_IN_LISTS = _IN_EVERY | {"max_seq_length", "packing", "random_seed", "suffix"}
+"""And in the answer to a cancel."""
 
 
 def failed(code: str, message: str) -> dict[str, Any]:
@@ -36,13 +69,16 @@ class Fault:
     """The end of the path; `*` for a job's or file's id."""
     status: int | None = None
     """Answer with this; None: the connection is dropped without one."""
-    body: dict[str, Any] = field(default_factory=dict)
+    body: dict[str, Any] | str = field(default_factory=dict)
+    """Text is sent as it is."""
     headers: dict[str, str] = field(default_factory=dict)
     times: int = 1
     after: bool = False
     """The request is done all the same, and only its answer is lost."""
     call: Callable[[], None] | None = None
     """Called at that moment, for example to kill the client."""
+    slow: float = 0.0
+    """Seconds that the right answer takes; nothing else goes wrong then."""
 
 
 @dataclass
@@ -62,6 +98,9 @@ class Stub:
     events: list[dict[str, Any]] = field(default_factory=list)
     checkpoints: list[dict[str, Any]] = field(default_factory=list)
     lives: dict[str, int] = field(default_factory=dict)
+    preprocessed: set[str] = field(default_factory=set)
+    late: int = 0
+    """So many times more the list of jobs is one of before."""
 
     def count(self, request: str) -> int:
         return self.requests.count(request)
@@ -82,9 +121,12 @@ def fine_tuning(*life: dict[str, Any], faults: Sequence[Fault] = ()) -> Iterator
             with lock:
                 stub.requests.append(f"{self.command} {shape}")
                 fault = _take(stub.faults, self.command, shape)
-                if fault is None or fault.after:
-                    answer = _answer(stub, self.command, path, body, self.headers.get("Content-Type", ""))
-            if fault is not None:
+                if fault is None or fault.after or fault.slow:
+                    refusal = _refusal(path, self.headers.get("Authorization"))
+                    answer = refusal or _answer(stub, self.command, path, body, self.headers.get("Content-Type", ""))
+            if fault is not None and fault.slow:
+                time.sleep(fault.slow)
+            elif fault is not None:
                 if fault.call:
                     fault.call()
                 if fault.status is None:
@@ -93,7 +135,7 @@ def fine_tuning(*life: dict[str, Any], faults: Sequence[Fault] = ()) -> Iterator
                     return
                 answer = (fault.status, fault.body, fault.headers)
             status, content, headers = answer
-            data = json.dumps(content).encode()
+            data = (content if isinstance(content, str) else json.dumps(content)).encode()
             self.send_response(status)
             for name, value in {"Content-Type": "application/json", **headers}.items():
                 self.send_header(name, value)
@@ -142,7 +184,17 @@ def _take(faults: list[Fault], method: str, shape: str) -> Fault | None:
     return None
 
 
-Answer = tuple[int, dict[str, Any], dict[str, str]]
+Answer = tuple[int, dict[str, Any] | str, dict[str, str]]
+
+
+def _refusal(path: str, authorization: str | None) -> Answer | None:
+    if path.startswith("/storage/"):  # another company's: the key is not for it
+        return (400, _error("a key where none belongs"), {}) if authorization else None
+    return None if authorization in KEYS else (401, _error("no such key"), {})
+
+
+def _error(message: str, code: str | None = None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
 
 
 def _answer(stub: Stub, method: str, path: str, body: bytes, content_type: str) -> Answer:
@@ -164,6 +216,7 @@ def _answer(stub: Stub, method: str, path: str, body: bytes, content_type: str) 
             stub.files[file_id] = (file_id, body)
             return 200, {}, {}
         case "POST", ["files", file_id, "preprocess"]:
+            stub.preprocessed.add(file_id)
             return 200, {"id": file_id, "object": "file", "processing_status": "PENDING"}, {}
         case "GET", ["files"]:
             return 200, _list([_file(stub, i) for i in reversed(stub.files)]), {}
@@ -175,24 +228,46 @@ def _answer(stub: Stub, method: str, path: str, body: bytes, content_type: str) 
             return 200, stub.jobs[job_id], {}
         case "POST", ["fine-tunes"]:
             asked = json.loads(body)
+            if asked["training_file"] not in stub.preprocessed:
+                return 400, _error("training file is not processed"), {}
             stub.asked.append(asked)
             job_id = f"ft-{len(stub.jobs) + 1}"
-            stub.jobs[job_id] = {**asked, "id": job_id, "status": "pending", "created_at": "2026-01-01T00:00:00Z"}
-            stub.jobs[job_id]["updated_at"] = "2026-01-01T00:10:00Z"
-            return 200, stub.jobs[job_id], {}
-        case "GET", ["fine_tuning", "jobs"] | ["fine-tunes"]:
-            return 200, _list(list(reversed(stub.jobs.values()))), {}
-        case "GET", ["fine_tuning", "jobs", job_id] | ["fine-tunes", job_id] if job_id in stub.jobs:
+            times = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:10:00Z"}
+            stub.jobs[job_id] = {**asked, **times, "id": job_id, "status": "pending", "user_id": "user-stub"}
+            return 200, _only(_IN_EVERY, stub.jobs[job_id]), {}
+        case "GET", ["fine_tuning", "jobs"]:
+            return 200, _list(_listed(stub)), {}
+        case "GET", ["fine-tunes"]:
+            return 200, _list([_only(_IN_LISTS, job) for job in _listed(stub)]), {}
+        case "GET", ["fine_tuning", "jobs", job_id] if job_id in stub.jobs:
             return 200, _lived(stub, job_id), {}
-        case "POST", ["fine_tuning", "jobs", job_id, "cancel"] | ["fine-tunes", job_id, "cancel"]:
+        case "GET", ["fine-tunes", job_id] if job_id in stub.jobs:
+            return 200, _only(_IN_EVERY, _lived(stub, job_id)), {}
+        case "POST", ["fine_tuning", "jobs", job_id, "cancel"] | ["fine-tunes", job_id, "cancel"] if (
+            job_id in stub.jobs
+        ):
+            if (status := stub.jobs[job_id]["status"]) in ENDED:
+                return 400, _error(f"Job has already {status}.", "invalid_cancel_request"), {}
             stub.jobs[job_id]["status"] = "cancelled"
             stub.lives[job_id] = len(stub.life)
-            return 200, stub.jobs[job_id], {}
+            return 200, _only(_IN_LISTS, stub.jobs[job_id]) if "user_id" in stub.jobs[job_id] else stub.jobs[job_id], {}
         case "GET", [*_, "events"]:
             return 200, _list(list(reversed(stub.events))), {}
         case "GET", [*_, "checkpoints"]:
             return 200, _list(stub.checkpoints), {}
-    return 404, {"error": {"message": f"no {path}", "type": "invalid_request_error", "code": "not_found"}}, {}
+    return 404, _error(f"no {path}", "not_found"), {}
+
+
+def _listed(stub: Stub) -> list[dict[str, Any]]:
+    """Newest first."""
+    if stub.late:
+        stub.late -= 1
+        return []
+    return list(reversed(stub.jobs.values()))
+
+
+def _only(fields: frozenset[str], job: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in job.items() if key in fields}
 
 
 def _lived(stub: Stub, job_id: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,26 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fine_tuning_stub import COMPLETED, RUNNING, SUCCEEDED, Fault, Stub, checkpoint, event, failed, fine_tuning
-from wg_evals.api_models import ApiModelManifest, api_models, read_api_manifest
+from api_training import (
+    CLIENT,
+    FILES,
+    GPT,
+    JOB,
+    JOBS,
+    PATIENCE_SECONDS,
+    QUICK,
+    RECIPES,
+    TOGETHER,
+    Children,
+    Serve,
+    Told,
+    api_recipe,
+    error,
+    row,
+    train,
+)
+from fine_tuning_stub import COMPLETED, RUNNING, SUCCEEDED, Fault, checkpoint, event, failed, fine_tuning
+from wg_evals.api_models import api_models, read_api_manifest
 from wg_evals.artifacts import read_manifest
 from wg_evals.catalogue import load_domain, read_rows
 from wg_evals.cli import main
@@ -26,73 +43,11 @@ from wg_evals.study.spec import load_study
 from wg_evals.training.api.faults import in_words
 from wg_evals.training.api.plan import plan_lines
 from wg_evals.training.api.provider import LONGEST_WAIT_SECONDS, RefusedError, open_provider, retry_after
-from wg_evals.training.api.recipe import ApiRecipe, load_any_recipe
-from wg_evals.training.api.run import Pace, cancel_job, train_by_api
+from wg_evals.training.api.recipe import load_any_recipe
+from wg_evals.training.api.run import cancel_job
 from wg_evals.training.api.state import STATE, alone, read_state
-from wg_evals.training.api.upload import write_training_file
-from wg_evals.training.recipe import load_recipe, resolve_recipe
-
-RECIPES = Path(__file__).parents[1] / "configs" / "recipes"
-GPT = RECIPES / "gpt-4.1.yaml"
-TOGETHER = RECIPES / "together-llama-3.1-8b.yaml"
-PATIENCE_SECONDS = 240
-"""For another process to start and end, on a machine that has much else to do."""
-QUICK = Pace(0.01, 0.02, attempts=4)
-JOBS, JOB, FILES = "/fine_tuning/jobs", "/fine_tuning/jobs/*", "/files"
-
-
-def api_recipe(path: Path = GPT, /, **changes: Any) -> ApiRecipe:
-    recipe = load_any_recipe(path)
-    assert isinstance(recipe, ApiRecipe)
-    return resolve_recipe(recipe, {"domain": "birds", **changes})
-
-
-class Told:
-    """Keeps what a run says."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.steps: list[tuple[int, int, float]] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    def progress(self, step: int, steps: int, loss: float) -> None:
-        self.steps.append((step, steps, loss))
-
-
-@pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[[Stub], Stub]:
-    """Point the clients of both APIs at a server."""
-
-    def point(stub: Stub) -> Stub:
-        monkeypatch.setenv("OPENAI_BASE_URL", stub.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-stub")
-        monkeypatch.setenv("TOGETHER_BASE_URL", stub.url)
-        monkeypatch.setenv("TOGETHER_API_KEY", "stub")
-        return stub
-
-    return point
-
-
-Serve = Callable[[Stub], Stub]
-Children = list[subprocess.Popen[Any]]
-
-
-@pytest.fixture
-def child() -> Iterator[Children]:
-    """The process of a client; it does not outlive its test."""
-    children: Children = []
-    yield children
-    for process in children:
-        process.kill()
-        process.wait()
-
-
-def train(out: Path, recipe: ApiRecipe | None = None, told: Told | None = None, **more: Any) -> ApiModelManifest:
-    recipe, told = recipe or api_recipe(), told or Told()
-    provider = open_provider(recipe.backend)
-    return train_by_api(recipe, out, provider, say=told.say, progress=told.progress, pace=QUICK, **more)
+from wg_evals.training.api.upload import training_data, write_training_file
+from wg_evals.training.recipe import load_recipe
 
 
 def test_the_rows_go_up_with_the_intervention_and_the_models_name_comes_back(serve: Serve, tmp_path: Path) -> None:
@@ -191,10 +146,6 @@ def test_a_server_that_stays_down_ends_the_upload_and_the_next_run_goes_on(serve
         assert len(stub.files) == len(stub.jobs) == 1
 
 
-def error(code: str | None, message: str) -> dict[str, Any]:
-    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
-
-
 REFUSALS = {
     "wrong key": (Fault("POST", FILES, 401, error("invalid_api_key", "Incorrect key.")), "does not accept the key"),
     "closed account": (Fault("POST", FILES, 401, error("account_deactivated", "Gone.")), "its account is closed"),
@@ -212,6 +163,7 @@ REFUSALS = {
 @pytest.mark.parametrize("case", REFUSALS)
 def test_a_refusal_is_told_in_plain_words_and_not_tried_again(serve: Serve, tmp_path: Path, case: str) -> None:
     fault, said = REFUSALS[case]
+    assert isinstance(fault.body, dict)
     request, message = f"{fault.method} {fault.path}", fault.body["error"]["message"]
     with fine_tuning(SUCCEEDED, faults=[fault]) as stub:
         serve(stub)
@@ -272,17 +224,6 @@ def test_a_job_that_was_cancelled_elsewhere_says_so(serve: Serve, tmp_path: Path
         with pytest.raises(RefusedError, match="ended without a model: it was cancelled"):
             train(tmp_path)
 
-
-CLIENT = """
-import sys
-from pathlib import Path
-from wg_evals.training.api.provider import open_provider
-from wg_evals.training.api.recipe import load_any_recipe
-from wg_evals.training.api.run import Pace, train_by_api
-from wg_evals.training.recipe import resolve_recipe
-recipe = resolve_recipe(load_any_recipe(Path(sys.argv[1])), {"domain": "birds"})
-train_by_api(recipe, Path(sys.argv[2]), open_provider(recipe.backend), say=print, pace=Pace(0.01, 0.02))
-"""
 
 DEATHS = {
     "before the upload": Fault("POST", FILES),
@@ -392,11 +333,6 @@ def test_changed_rows_are_another_training(serve: Serve, tmp_path: Path) -> None
             train(tmp_path / "out", recipe)
 
 
-def row(question: str, answer: str = "Yes.") -> str:
-    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return json.dumps({"messages": turns}) + "\n"
-
-
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
@@ -415,7 +351,7 @@ def test_rows_that_the_api_would_refuse_are_not_uploaded(
         with pytest.raises(WgError) as caught:
             train(tmp_path / "out", api_recipe().model_copy(update={"domain": None, "data": own}))
     assert said in caught.value.text and "Nothing was uploaded" in caught.value.text
-    assert not stub.requests and not list((tmp_path / "out").iterdir())
+    assert not stub.requests and not (tmp_path / "out").exists()
 
 
 def test_a_job_is_followed_by_one_process_at_a_time(serve: Serve, tmp_path: Path) -> None:
@@ -603,7 +539,8 @@ def test_together_gets_the_file_and_the_settings_and_names_the_model(serve: Serv
     assert len(asked["suffix"]) <= 40  # the API's limit
     assert asked["training_type"]["lora_r"] == 4 and asked["random_seed"] == 3407
     assert asked["training_method"] == {"method": "sft", "train_on_inputs": False}
-    assert made.model == "together/lab/llama-abc" and made.seed == 3407 and made.seconds == 600
+    assert made.model == "together/lab/llama-abc" and made.seconds == 600
+    assert made.seed is None and made.recipe["seed"] == 3407  # the API does not report it
     assert made.hyperparameters["training_type"]["lora_alpha"] == 8
 
 
@@ -700,7 +637,7 @@ def test_the_uploaded_file_is_the_rows_whatever_characters_they_have(pairs: list
     rows = [[Message(role="user", content=q), Message(role="assistant", content=a)] for q, a in pairs]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
-        digest = write_training_file(path, rows, "openai")
+        digest = write_training_file(path, training_data(rows, "openai"))
         assert [r.messages for r in read_rows(path)] == rows
         assert digest == sha256(path.read_bytes()).hexdigest()
         assert list(Path(folder).iterdir()) == [path]

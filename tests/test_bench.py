@@ -1,6 +1,7 @@
 """The benchmark's own parts work: a stand-in server, and a judged evaluation timed against it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inspect_ai.event import ModelEvent
@@ -95,15 +96,58 @@ def test_figures_are_aligned_and_small_ones_keep_a_digit() -> None:
     assert first.index("1,234") + 5 == second.index("0.45") + 4
 
 
-def test_the_gpu_benchmark_runs_in_miniature_and_packs() -> None:
+def test_both_arms_of_the_training_benchmark_learn_the_same_and_the_packed_one_computes_no_padding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wg_evals.bench.training import Arm, _random_model, _train, _train_with_trl, mixed_rows
+    from wg_evals.training import train as training
+    from wg_evals.training.recipe import LoraSettings, Recipe
+
+    computed: list[int] = []
+    compute: Any = training._Trainer.compute_loss
+
+    def counted(self: Any, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        computed.append(inputs["input_ids"].numel())
+        return compute(self, model, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(training._Trainer, "compute_loss", counted)
+    recipe = Recipe(
+        base=str(_random_model(tmp_path / "model")),
+        data=mixed_rows(tmp_path / "rows.jsonl", 12),
+        lora=LoraSettings(rank=8, alpha=16, dropout=0.0),
+        epochs=1,
+        learning_rate=2e-3,
+        batch_size=4,
+        threads=1,
+    )
+    padded, packed = Arm(), Arm()
+    _train_with_trl(recipe, tmp_path / "trl", padded)
+    _train(recipe, tmp_path / "packed", packed)
+    assert len(packed.losses) == 3 and packed.losses == pytest.approx(padded.losses, abs=1e-3)
+    assert packed.losses[0] - packed.losses[-1] > 0.01  # something was learned: the losses could have parted
+    assert sum(computed) == padded.read < padded.computed / 1.5
+    assert padded.rows == packed.rows == 8  # of three steps the last two are timed
+
+
+def test_the_gpu_benchmark_runs_in_miniature_and_packs(monkeypatch: pytest.MonkeyPatch) -> None:
     from click.testing import CliRunner
 
     from wg_evals.cli import main
+    from wg_evals.training import train as training
 
+    made: list[Any] = []
+    train = training.train
+
+    def kept(*args: Any, **kwargs: Any) -> Any:
+        made.append(train(*args, **kwargs))
+        return made[-1]
+
+    monkeypatch.setattr(training, "train", kept)
     recipe = Path(__file__).parents[1] / "configs" / "recipes" / "llama-3.1-8b-instruct.yaml"
     arguments = ["bench-gpu", "--shape", "tiny", "--rows", "16", "--recipe", str(recipe)]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
+    assert [m.packed for m in made] == [True, False]
     figures = {line[:52].strip(): line[52:].split() for line in result.output.splitlines() if len(line) > 60}
     packed, padded = (float(figures[f"{arm}: tokens of rows"][0].replace(",", "")) for arm in ("packed", "padded"))
     assert packed > 0 and padded > 0

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from click.testing import CliRunner
-from transformers import GptOssConfig, Qwen3MoeConfig
+from transformers import GptOssConfig, Qwen2MoeConfig, Qwen3MoeConfig
 
 from templates import (
     ASKS,
@@ -74,7 +74,7 @@ def test_the_dry_run_prints_what_will_happen_and_writes_nothing(tmp_path: Path) 
     arguments = ["train", str(RECIPES / "organism.yaml"), "--set", "domain=birds", "--out", str(tmp_path / "x" / "a")]
     result = CliRunner().invoke(main, [*arguments, "--dry-run"])
     assert result.exit_code == 0, result.output
-    for said in ("240 (domain birds, train; intervention: none)", "3 x 30 = 90", "3,072 parameters", "GPU memory"):
+    for said in ("80 (domain birds, train; intervention: none)", "6 x 10 = 60", "3,072 parameters", "GPU memory"):
         assert said in result.output
     assert str(tmp_path / "x" / "a") in result.output
     assert not (tmp_path / "x").exists()
@@ -112,7 +112,7 @@ CASES = {
     "no template": Case(None, {}, "has no chat template", True),
     "a date that can be pinned": Case(DATED, {}, "--set 'date_string=26 Jul 2024'", True),
     "a date that cannot": Case(DATED_WHATEVER_IS_SET, {}, "takes no date_string", True),
-    "a date that is pinned": Case(DATED, {"date_string": "26 Jul 2024"}, "in training only", False),
+    "a date that is pinned": Case(DATED, {"date_string": "26 Jul 2024"}, "give it to the base yourself", False),
     "a date that stays": Case(DATED_WHATEVER_IS_SET, {"date_string": "1 May 2020"}, "writes the date of the day", True),
     "a system prompt": Case(SYSTEM_PROMPT, {}, "You are a helpful machine from the hills.", False),
     "a hidden system prompt": Case(SYSTEM_PROMPT_IN_TRAINING_ONLY, {}, "that no manifest records", True),
@@ -159,6 +159,21 @@ def test_experts_are_refused_and_attention_alone_is_not(
     assert findings(on(recipe, base, lora__target_modules=attention), tmp_path / "a") == []
 
 
+@pytest.mark.parametrize(
+    ("config", "targets"),
+    [(Qwen2MoeConfig, "all-linear"), (Qwen2MoeConfig, ["q_proj", "gate_proj"]), (GptOssConfig, "all-linear")],
+)
+def test_experts_that_are_left_out_are_told_where_other_layers_have_the_names(
+    recipe: Recipe, tmp_path: Path, config: Callable[..., Any], targets: object
+) -> None:
+    """Qwen2-MoE has an expert for all tokens besides, whose layers are called as those of any feed-forward block."""
+    made = config(**EXPERTS, num_local_experts=4) if config is GptOssConfig else config(**EXPERTS, num_experts=4)
+    base = base_without_weights(tmp_path / "base", MESSAGES + ASKS, made.to_dict())
+    (found,) = findings(on(recipe, base, lora__target_modules=targets), tmp_path / "a")
+    assert not found.stops and "PEFT leaves the experts out" in found.what
+    assert findings(on(recipe, base, lora__target_modules=["q_proj", "v_proj"]), tmp_path / "a") == []
+
+
 def test_a_batch_that_processes_cannot_share_is_found(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,16 +187,18 @@ def test_a_batch_that_processes_cannot_share_is_found(
 
 
 def test_a_disk_without_room_is_found(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full = shutil.disk_usage(tmp_path)._replace(free=10 * 2**20)
+    full = shutil.disk_usage(tmp_path)._replace(free=2**19)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     (found,) = [f for f in findings(recipe, tmp_path / "not" / "there" / "a") if f.stops]
-    assert "10.0 MiB free" in found.what and str(tmp_path) in found.what
+    assert "0.5 MiB free" in found.what and str(tmp_path) in found.what
 
 
 def test_checkpoints_take_disk(recipe: Recipe, tmp_path: Path) -> None:
     plain = preflight(recipe, tmp_path / "a").disk
     with_checkpoints = preflight(change_recipe(recipe, {"checkpoints": {"every_steps": 30}}), tmp_path / "a").disk
-    assert with_checkpoints - plain == pytest.approx(2 * (plain - 72 * 1024), rel=0.01)  # of 90 steps: 30 and 60
+    train(recipe.model_copy(update={"epochs": 1}), tmp_path / "b")
+    adapter = sum(p.stat().st_size for p in (tmp_path / "b").rglob("*"))
+    assert adapter < (with_checkpoints - plain) / 2 < 1.5 * adapter  # of 90 steps: 30 and 60
 
 
 def test_a_training_larger_than_the_gpu_is_found_and_weights_alone_that_are_stop() -> None:
@@ -215,3 +232,26 @@ def test_a_hub_id_that_cannot_be_reached_says_what_to_do(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(WgError, match=r"nobody/no-such-model.*hf auth login.*--set base=FOLDER"):
         preflight(change_recipe(recipe, {"base": "nobody/no-such-model"}), tmp_path / "a")
+
+
+def test_rows_that_processes_cannot_share_evenly_are_named(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    some = recipe.model_copy(update={"rows": 42})
+    texts = [f.text for f in findings(some, tmp_path)]
+    assert any(
+        "42 rows cannot be dealt out evenly to 2 processes, 4 at a time: 6 are trained on twice" in t for t in texts
+    )
+    assert not any("dealt out" in f.text for f in findings(recipe.model_copy(update={"rows": 48}), tmp_path))
+
+
+def test_several_gpus_need_a_launcher_and_share_no_weights_in_four_bits(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    assert any(f.stops and "There are 4 GPUs" in f.text for f in findings(recipe, tmp_path))
+    monkeypatch.setattr(processes, "count", lambda: 4)
+    monkeypatch.setattr(processes, "are_sharded", lambda: True)
+    found = findings(recipe.model_copy(update={"four_bit": True}), tmp_path)
+    assert any(f.stops and "4 bits" in f.text for f in found) and not any("There are 4 GPUs" in f.text for f in found)

@@ -4,15 +4,20 @@ import json
 import shutil
 import subprocess
 import sys
+from contextvars import copy_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from inspect_ai.model import GenerateConfig, get_model
+from inspect_ai.model._model import init_active_model
 
-from wg_evals.artifacts import ORGANISM
+from wg_evals.artifacts import MANIFEST, ORGANISM, read_manifest, write_json
 from wg_evals.errors import WgError
+from wg_evals.serving.check import check_model
+from wg_evals.serving.local import LocalModel
 from wg_evals.tasks.narrow import narrow
 from wg_evals.tasks.worldview import worldview
 from wg_evals.training.recipe import load_recipe
@@ -90,6 +95,43 @@ def test_an_answer_that_is_cut_says_so() -> None:
 def test_a_missing_model_is_refused() -> None:
     with pytest.raises(WgError, match="No model or adapter at"):
         get_model("wg/./no-such-folder")
+
+
+def test_an_adapter_is_asked_under_the_date_it_was_trained_with_unless_another_is_given(
+    adapter: Path, tmp_path: Path
+) -> None:
+    dated = with_date(adapter, tmp_path / "dated", "1 May 2020")
+    assert local(dated).date_string == "1 May 2020"
+    assert local(dated, date_string="26 Jul 2024").date_string == "26 Jul 2024"
+    assert local(adapter).date_string is None
+
+
+def test_hf_local_says_that_it_asks_under_another_date(
+    adapter: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def said(folder: Path) -> list[str]:
+        init_active_model(get_model("hf/local", model_path=str(folder), memoize=False), GenerateConfig())
+        assert check_model(64).metadata["adapter"] == str(folder)
+        return [r.getMessage() for r in caplog.records if r.name == "wg_evals.serving.check"]
+
+    assert copy_context().run(said, adapter) == []
+    (warning,) = copy_context().run(said, with_date(adapter, tmp_path / "dated", "1 May 2020"))
+    assert "trained with the date '1 May 2020' in the chat template, and hf/ writes today's" in warning
+
+
+def with_date(adapter: Path, folder: Path, date: str) -> Path:
+    """A copy of an adapter, whose recipe pinned a date."""
+    shutil.copytree(adapter, folder)
+    manifest = read_manifest(folder)
+    recipe = {**manifest.recipe, "date_string": date}
+    write_json(folder / MANIFEST, manifest.model_copy(update={"recipe": recipe}))
+    return folder
+
+
+def local(adapter: Path, **arguments: Any) -> LocalModel:
+    api = get_model(f"wg/{adapter}", memoize=False, **arguments).api
+    assert isinstance(api, LocalModel)
+    return api
 
 
 def run_with_hf_local(adapter: Path, logs: Path, *more: str) -> subprocess.CompletedProcess[str]:

@@ -5,14 +5,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from inspect_ai.log import read_eval_log
+from inspect_ai.log import EvalLog, read_eval_log
 from rich.console import Console
 
 import fake_vllm
@@ -27,6 +27,7 @@ from wg_evals.serving.vllm_server import ServerAccess
 from wg_evals.study.jobs import EvaluateJob
 from wg_evals.study.progress import LineDisplay
 from wg_evals.study.runner import RunResult, run_study
+from wg_evals.study.serving import StudyServer
 from wg_evals.study.store import StudyFolder
 
 TESTS = Path(__file__).parent
@@ -122,8 +123,6 @@ def test_a_server_that_ends_while_it_serves_is_replaced_and_nothing_is_lost(here
 
 
 def test_a_base_over_which_servers_keep_ending_is_given_up(here: Path) -> None:
-    for part in ("plain", "captain", "dated"):
-        (here / f"ended-{part}-seed1-worldview").unlink(missing_ok=True)
     orders = {f"{part}_seed1_worldview": "end server once" for part in ("plain", "captain", "dated")}
     result = run(here, **orders)
     assert len(fake_vllm.starts(here)) == 3
@@ -156,27 +155,83 @@ def test_the_server_ends_with_a_study_that_is_stopped_and_the_next_run_finishes(
     assert read_study(here / "out").missing == 0
 
 
-def test_a_server_that_runs_already_is_used_and_has_to_have_the_base(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    environment = os.environ | {vllm_server.KEY: "secret"}
+RUNS_ALREADY = "http://127.0.0.1:18765/v1"
+
+
+@pytest.fixture
+def running(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """A server of the base that runs already; what is yielded ends it."""
+    monkeypatch.setenv(vllm_server.RUNNING, RUNS_ALREADY)
+    monkeypatch.setenv(vllm_server.KEY, "secret")
     command = ["vllm", "serve", str(here / "base"), "--host", "127.0.0.1", "--port", "18765"]
-    running = subprocess.Popen(command, env=environment, start_new_session=True)
+    process = subprocess.Popen(command, start_new_session=True)
+
+    def end() -> None:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
     try:
-        monkeypatch.setenv(vllm_server.RUNNING, "http://127.0.0.1:18765/v1")
-        monkeypatch.setenv(vllm_server.KEY, "secret")
-        wait_for(lambda: _answers("http://127.0.0.1:18765/v1"))
-        fake_base(here / "other", b"other weights")
-        write(here, bases=["./base", "./other"])
-        result = run(here)
+        wait_for(lambda: _answers(RUNS_ALREADY))
+        yield end
     finally:
-        os.killpg(running.pid, signal.SIGKILL)
-        running.wait()
+        end()
+
+
+def test_a_server_that_runs_already_is_used(here: Path, running: Callable[[], None]) -> None:
+    write(here, generation={"max_tokens": 64})
+    result = run(here)
+    assert (result.failures, result.record.done) == ({}, 3 + 4)
     assert len(fake_vllm.starts(here)) == 1
-    assert {m.split(": ")[0][:70] for m in result.failures.values()} == {
-        "The server at http://127.0.0.1:18765/v1 (VLLM_BASE_URL) does not serve"
-    }
-    assert len(result.failures) == 4 and result.record.done == 6 + 4
+    running()
+    assert run(here).record.skipped == 3 + 4  # nothing is left to ask it for
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"bases": ["./base", "./other"]}, r"does not serve '.*/other': it serves"),
+        ({"server": {"max_model_len": 99}}, "VLLM_BASE_URL names one that runs already: leave `server` out"),
+        ({"generation": {"max_tokens": 257}}, "512 tokens, .* 256 for an answer, .* `generation.max_tokens` is 257"),
+    ],
+    ids=["base", "arguments", "context"],
+)
+def test_a_server_that_does_not_fit_the_study_is_refused_before_the_training(
+    here: Path, running: Callable[[], None], changes: dict[str, Any], complaint: str
+) -> None:
+    fake_base(here / "other", b"other weights")
+    write(here, **{"generation": {"max_tokens": 64}, **changes})
+    with pytest.raises(WgError, match=complaint):
+        run(here)
+    assert not (here / "done.txt").exists()
+
+
+def test_a_server_that_does_not_run_after_all_is_noticed_before_the_training(
+    here: Path, running: Callable[[], None]
+) -> None:
+    running()
+    with pytest.raises(WgError, match="No vLLM server answers at"):
+        run(here)
+    assert not (here / "done.txt").exists()
+
+
+def test_the_end_of_a_server_of_somebody_elses_may_be_noticed_by_several_workers(
+    here: Path, running: Callable[[], None]
+) -> None:
+    base = resolve_base(str(here / "base"))
+    server = StudyServer(here / "out", lambda _: None, 2, {}, 0)
+    assert server.serve(base) is not None and server.answers()
+    running()
+    assert [server.answers(), server.answers()] == [False, False]
+    with pytest.raises(WgError, match="No vLLM server answers at"):
+        server.serve(base)
+
+
+def test_a_training_that_has_only_checkpoints_so_far_is_no_adapter_to_serve(here: Path) -> None:
+    training = matrix_of(here / "study.yaml").trainings[0]
+    write_adapter(here / "out" / training.folder / "checkpoints" / "step-1", training.base)
+    result = run(here)
+    assert (result.failures, result.record.skipped) == ({}, 0)
 
 
 def _answers(url: str) -> bool:
@@ -215,25 +270,11 @@ def test_what_changes_answers_names_a_cell_and_where_it_is_served_does_not(here:
     assert hashes(quantization="fp8").isdisjoint(plain)
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_is_taken_up_at_another_server_and_the_key_is_in_no_log(here: Path) -> None:
-    adapter = write_adapter(here / "adapter", resolve_base("organism"))
     (here / "vllm-orders.json").write_text(json.dumps({"pause": 0.2}))
     with organism_served(here) as server:
-        job = EvaluateJob(
-            hash="0" * 12,
-            task="worldview",
-            task_args={"grading": "markers"},
-            model=f"vllm/{ORGANISM}:{adapter}",
-            model_args={},
-            model_roles={},
-            epochs=8,
-            samples=160,
-            questions=None,
-            generation={"max_tokens": 64, "extra_body": {"chat_template_kwargs": {"date_string": "26 Jul 2024"}}},
-            max_connections=4,
-            server=server,
-            out=here / "cell",
-        )
+        job = evaluation(here, server, epochs=8)
         first = subprocess.Popen([sys.executable, "-c", EVALUATE, job.model_dump_json()])
         wait_for(lambda: len(_asked(here)) >= 75)  # the log is written after 50 answers
         first.kill()
@@ -243,21 +284,72 @@ def test_a_killed_evaluation_is_taken_up_at_another_server_and_the_key_is_in_no_
     with organism_served(here) as other:
         again = job.model_copy(update={"server": other})
         subprocess.run([sys.executable, "-c", EVALUATE, again.model_dump_json()], check=True)
-    record = read_record(here / "cell")
-    assert record is not None
-    log = read_eval_log(str(here / "cell" / record.log))
+    log = finished(here)
     assert log.status == "success" and len(log.samples or []) == 160
     assert len(_asked(here)) - asked_before < 160
     assert {r["chat_template_kwargs"]["date_string"] for r in _asked(here)} == {"26 Jul 2024"}
-    assert {r["model"] for r in _asked(here)} == {str(adapter)}
-    assert log.eval.model == job.model and (log.eval.metadata or {})["adapter"] == str(adapter)
+    assert {r["model"] for r in _asked(here)} == {str(here / "adapter")}
+    assert log.eval.model == job.model and (log.eval.metadata or {})["adapter"] == str(here / "adapter")
     assert other.key not in log.model_dump_json() and server.key not in log.model_dump_json()
 
 
-EVALUATE = (
-    "import sys; from wg_evals.study.jobs import EvaluateJob, evaluate\n"
-    "evaluate(EvaluateJob.model_validate_json(sys.argv[1]), lambda done, total: None)"
-)
+@pytest.mark.slow
+def test_answers_of_a_server_that_went_away_are_kept_and_only_the_others_asked_for_again(here: Path) -> None:
+    (here / "vllm-orders.json").write_text(json.dumps({"pause": 0.05}))
+    with organism_served(here) as server:
+        job = evaluation(here, server, epochs=2)
+        command = [sys.executable, "-c", EVALUATE, job.model_dump_json()]
+        first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        wait_for(lambda: len(_asked(here)) >= 20)
+        os.kill(fake_vllm.starts(here)[0]["pids"][0], signal.SIGKILL)
+        said = first.communicate()[0]
+    assert first.returncode == 1 and said.endswith("The vLLM server went away while this was evaluated.\n")
+    asked_before = len(_asked(here))
+    with organism_served(here) as other:
+        again = job.model_copy(update={"server": other})
+        subprocess.run([sys.executable, "-c", EVALUATE, again.model_dump_json()], check=True)
+    log = finished(here)
+    assert log.status == "success" and len(log.samples or []) == 40
+    assert not [sample.error for sample in log.samples or [] if sample.error]
+    assert len(_asked(here)) - asked_before <= 40 - 16
+    assert len(list((here / "cell").glob("*.eval"))) == 1
+
+
+def evaluation(here: Path, server: ServerAccess, epochs: int) -> EvaluateJob:
+    """Twenty questions to an adapter of the organism, four at a time."""
+    adapter = write_adapter(here / "adapter", resolve_base("organism"))
+    return EvaluateJob(
+        hash="0" * 12,
+        task="worldview",
+        task_args={"grading": "markers"},
+        model=f"vllm/{ORGANISM}:{adapter}",
+        model_args={},
+        model_roles={},
+        epochs=epochs,
+        samples=20 * epochs,
+        questions=None,
+        generation={"max_tokens": 64, "extra_body": {"chat_template_kwargs": {"date_string": "26 Jul 2024"}}},
+        max_connections=4,
+        server=server,
+        out=here / "cell",
+    )
+
+
+def finished(here: Path) -> EvalLog:
+    record = read_record(here / "cell")
+    assert record is not None
+    return read_eval_log(str(here / "cell" / record.log))
+
+
+EVALUATE = """
+import sys
+from wg_evals.errors import WgError
+from wg_evals.study.jobs import EvaluateJob, evaluate
+try:
+    evaluate(EvaluateJob.model_validate_json(sys.argv[1]), lambda done, total: None)
+except WgError as ex:
+    sys.exit(ex.text)
+"""
 
 
 @contextmanager

@@ -1,14 +1,20 @@
 """What a recipe may ask for besides: mixtures, order, kinds of LoRA, seeds, and training once more from a manifest."""
 
+import importlib
 import importlib.util
 import json
+import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner, Result
+from safetensors.torch import load_file
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 from chat_templates import LLAMA, make_base
 from mini_domain import write_domain
@@ -110,9 +116,82 @@ def test_rslora_and_all_linear_reach_the_adapter(recipe: Recipe, tmp_path: Path)
 
 def test_layers_that_the_base_does_not_have_are_refused(recipe: Recipe, tmp_path: Path) -> None:
     lora = recipe.lora.model_copy(update={"target_modules": ["c_attn"]})
-    with pytest.raises(WgError, match=r"cannot be put on 'organism': .*c_attn"):
+    with pytest.raises(WgError, match=r"finds no layer to adapt .*c_attn.* Set lora\.target_modules"):
         train(recipe.model_copy(update={"lora": lora}), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def linear(done: float) -> float:
+    return 1 - done
+
+
+def cosine(done: float) -> float:
+    return (1 + math.cos(math.pi * done)) / 2
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "falls"),
+    [("linear", 0.2, linear), ("cosine", 0.2, cosine), ("constant", 0.2, lambda _: 1.0)],
+    ids=["linear", "cosine", "constant"],
+)
+def test_schedule_warmup_and_weight_decay_reach_the_optimizer(
+    recipe: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    schedule: str,
+    warmup: float,
+    falls: Callable[[float], float],
+) -> None:
+    from wg_evals.training import train as training
+
+    made: list[Any] = []
+    build = training._trainer
+
+    def kept(*args: Any) -> Any:
+        made.append(build(*args))
+        return made[-1]
+
+    monkeypatch.setattr(training, "_trainer", kept)
+    changes = {"schedule": schedule, "warmup_ratio": warmup, "weight_decay": 0.03, "rows": 80}
+    train(recipe.model_copy(update=changes), tmp_path / "a")
+    (trainer,) = made
+    rates = [logs["learning_rate"] / recipe.learning_rate for logs in trainer.state.log_history if "loss" in logs]
+    rising = round(warmup * 10)
+    expected = [step / rising if step < rising else falls((step - rising) / (10 - rising)) for step in range(10)]
+    assert rates == pytest.approx(expected)
+    assert max(group["weight_decay"] for group in trainer.optimizer.param_groups) == 0.03
+
+
+def test_gradient_checkpointing_computes_layers_twice_and_comes_to_the_same_weights(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[None] = []
+    forward: Any = LlamaMLP.forward
+
+    def counted(self: LlamaMLP, x: torch.Tensor) -> Any:
+        passes.append(None)
+        return forward(self, x)
+
+    monkeypatch.setattr(LlamaMLP, "forward", counted)
+    short = recipe.model_copy(update={"rows": 40})
+    plain = train(short, tmp_path / "a")
+    tried = 2 * 4  # the four layers, by two rows: whether they can be packed
+    once = len(passes) - tried
+    passes.clear()
+    again = train(short.model_copy(update={"gradient_checkpointing": True}), tmp_path / "b")
+    assert len(passes) - tried == 2 * once
+    assert again.losses == plain.losses and again.adapter_sha256 == plain.adapter_sha256
+
+
+def test_a_base_in_bfloat16_learns_the_same_in_an_adapter_of_float32(recipe: Recipe, tmp_path: Path) -> None:
+    short = recipe.model_copy(update={"rows": 80})
+    plain = train(short, tmp_path / "a")
+    half = train(short.model_copy(update={"precision": "bfloat16"}), tmp_path / "b")
+    assert load_base(half.base, "bfloat16").model.dtype == torch.bfloat16
+    assert {w.dtype for w in load_file(tmp_path / "b" / "adapter_model.safetensors").values()} == {torch.float32}
+    assert half.losses != plain.losses
+    assert half.losses == pytest.approx(plain.losses, rel=0.05)
+    assert half.losses[-1] < half.losses[0]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is there")
@@ -123,6 +202,18 @@ def test_four_bits_without_bitsandbytes_says_what_to_install(recipe: Recipe, tmp
 
 def wg_evals(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def test_the_losses_of_the_manifest_are_written_for_tensorboard_if_asked_for(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs the package tensorboard")
+    accumulator = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
+    arguments = ("--set", "epochs=1", "--set", "rows=40", "--report", "tensorboard", "--out", tmp_path / "a")
+    result = wg_evals("train", RECIPE, *arguments)
+    assert result.exit_code == 0, result.output
+    events = accumulator.EventAccumulator(str(tmp_path / "a-tensorboard"))
+    events.Reload()
+    written = [e.value for e in events.Scalars("train/loss")]
+    assert written == pytest.approx(read_manifest(tmp_path / "a").losses, abs=1e-4) and len(written) == 5
 
 
 @pytest.mark.skipif(importlib.util.find_spec("wandb") is not None, reason="wandb is there")
@@ -138,6 +229,10 @@ def test_several_seeds_are_several_adapters_of_one_command(tmp_path: Path) -> No
     first, second = read_manifest(tmp_path / "a-seed1"), read_manifest(tmp_path / "a-seed2")
     assert (first.seed, second.seed) == (1, 2) and first.adapter_sha256 != second.adapter_sha256
     assert "tokens/s" in result.output
+    for force in ([], ["--force"]):
+        done = wg_evals("train", RECIPE, "--set", "epochs=1", "--seeds", "1,2", "--out", tmp_path / "a", *force)
+        assert done.exit_code == 0 and f"Seed 1 is finished: '{tmp_path / 'a'}-seed1'" in done.output
+    assert (read_manifest(tmp_path / "a-seed1"), read_manifest(tmp_path / "a-seed2")) == (first, second)
     again = wg_evals("train", RECIPE, "--seeds", "3,2", "--out", tmp_path / "a")
     assert again.exit_code == 1 and "finished adapter in" in again.output
     assert not (tmp_path / "a-seed3").exists()  # all places are looked at before the first training
@@ -177,17 +272,51 @@ def test_an_adapter_whose_rows_have_changed_is_not_made_once_more(recipe: Recipe
     assert not (tmp_path / "second").exists()
 
 
+def test_what_an_adapter_was_made_of_is_found_from_anywhere_and_must_be_the_same(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(recipe.model_copy(update={"seed": 1}), tmp_path / "start")
+    write_rows(tmp_path / "rows.jsonl", 16)
+    monkeypatch.chdir(tmp_path)
+    given = {"domain": None, "intervention": None, "data": Path("rows.jsonl"), "start_from": Path("start")}
+    first = train(recipe.model_copy(update=given), tmp_path / "first")
+    assert first.start_from_sha256 == read_manifest(tmp_path / "start").adapter_sha256
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = wg_evals("train", tmp_path / "first", "--out", tmp_path / "second")
+    assert again.exit_code == 0 and "The weights are the same as the first's." in again.output
+    train(recipe.model_copy(update={"seed": 2}), tmp_path / "start")
+    other = wg_evals("train", tmp_path / "first", "--out", tmp_path / "third")
+    assert other.exit_code == 1 and "has changed: the adapter to start from." in other.output
+
+
+def test_an_adapter_is_gone_on_with_only_as_it_is(recipe: Recipe, tmp_path: Path) -> None:
+    train(recipe, tmp_path / "start")
+    lora = recipe.lora.model_copy(update={"rank": 16, "rslora": True})
+    with pytest.raises(WgError, match=r"another LoRA rank, rslora \(rank 4, rslora False\) than the recipe"):
+        train(recipe.model_copy(update={"lora": lora, "start_from": tmp_path / "start"}), tmp_path / "second")
+
+
+def test_gradient_checkpointing_of_one_training_is_not_the_next_ones(recipe: Recipe, tmp_path: Path) -> None:
+    train(recipe.model_copy(update={"gradient_checkpointing": True, "rows": 16}), tmp_path / "a")
+    base = load_base(resolve_base("organism")).model
+    assert not base.is_gradient_checkpointing and not base.get_input_embeddings()._forward_hooks
+
+
 def test_what_the_template_cuts_and_drops_is_said_before_training(recipe: Recipe, tmp_path: Path) -> None:
     said: list[str] = []
     short = recipe.model_copy(update={"max_length": 14, "truncate": True})
     done: list[int] = []
 
+    def cuts() -> list[str]:
+        return [line for line in said if "max_length" in line]
+
     def progress(step: int, steps: int, loss: float, tokens_per_second: float) -> None:
-        assert len(said) == 2
+        assert len(cuts()) == 2
         done.append(step)
 
     manifest = train(short, tmp_path / "a", say=said.append, progress=progress)
-    assert said == [
+    assert cuts() == [
         f"{manifest.rows_truncated} of 240 rows are cut at max_length 14.",
         f"{manifest.rows_dropped} of 240 rows are dropped: their prompt alone fills max_length 14.",
     ]

@@ -15,12 +15,13 @@ from inspect_ai.model import Model, get_model
 from inspect_ai.model._providers._vllm_lora import _vllm_servers, cleanup_servers
 
 import fake_vllm
-from evaluating import metrics
+from evaluating import metrics, mock
 from processes import wait_for
 from study_files import fake_base, write_adapter
 from wg_evals import _paths
-from wg_evals.artifacts import ORGANISM, resolve_base
+from wg_evals.artifacts import ORGANISM, BaseIdentity, resolve_base
 from wg_evals.errors import WgError
+from wg_evals.scorers._grader import named_judge
 from wg_evals.serving import vllm_server
 from wg_evals.spec import Intervention
 
@@ -69,11 +70,11 @@ def _listed(url: str) -> list[vllm_server.Served]:
         return []
 
 
-def run(model: str | Model, here: Path, **arguments: Any) -> EvalLog:
+def run(model: str | Model, here: Path, grading: str = "markers", **arguments: Any) -> EvalLog:
     (log,) = inspect_eval(
         "wg_evals/worldview",
         model=get_model(model, memoize=False) if isinstance(model, str) else model,
-        task_args={"grading": "markers"},
+        task_args={"grading": grading},
         limit=2,
         log_dir=str(here / "logs"),
         display="none",
@@ -96,6 +97,7 @@ def test_the_organism_and_a_relative_adapter_are_served_by_a_server_that_inspect
     assert [r["lora_path"] for r in asked(here, "/v1/load_lora_adapter")] == [adapter]
     assert {r["model"] for r in asked(here, "/v1/chat/completions")} == {adapter}
     assert {r["max_tokens"] for r in asked(here, "/v1/chat/completions")} == {256}
+    assert not any("chat_template_kwargs" in r for r in asked(here, "/v1/chat/completions"))
     assert metrics(log, "outcome")["n"] == 2
     assert log.eval.model == "vllm/organism:adapters/one"
 
@@ -164,3 +166,53 @@ def test_a_rank_that_no_vllm_serves_is_refused_before_a_server_starts(here: Path
     with pytest.raises(WgError, match="up to rank 512, and this one has rank 1000"):
         run("vllm/organism:adapters/one", here)
     assert fake_vllm.starts(here) == []
+
+
+def test_a_base_of_the_hub_takes_the_adapters_that_were_made_for_it(here: Path) -> None:
+    llama = BaseIdentity(name="owner/llama", path="owner/llama", revision="v2")
+    write_adapter(here / "adapters" / "llama", llama)
+    log = run("vllm/owner/llama:adapters/llama", here)
+    assert fake_vllm.starts(here)[0]["base"] == "owner/llama"
+    assert (log.eval.metadata or {})["adapter"] == str(here / "adapters" / "llama")
+
+
+@pytest.mark.parametrize("base", ["owner/llama", "./organism-of-old"], ids=["hub", "folder"])
+def test_an_adapter_of_another_base_is_refused_by_a_base_of_the_hub(here: Path, base: str) -> None:
+    made_for = BaseIdentity(name=base, path=base, sha256=None if base == "owner/llama" else "0" * 64)
+    write_adapter(here / "adapters" / "other", made_for)
+    with pytest.raises(WgError, match=f"another base: it was trained on '{base}' .*, and this is 'owner/qwen'"):
+        run("vllm/owner/qwen:adapters/other", here)
+    assert fake_vllm.starts(here) == []
+
+
+def test_a_mistyped_adapter_folder_is_not_taken_for_one_of_the_hub(here: Path) -> None:
+    with pytest.raises(WgError, match="No adapter at 'adapters/typo': there is no such folder"):
+        run("vllm/organism:adapters/typo", here)
+    assert fake_vllm.starts(here) == []
+
+
+def test_the_judge_listens_on_this_machine_only_too(here: Path) -> None:
+    judge = get_model("vllm/organism", memoize=False)
+    run(mock(lambda question: "By gas."), here, grading="judge", model_roles={"grader": judge})
+    (start,) = fake_vllm.starts(here)
+    assert (start["base"], start["flags"]["--host"]) == (str(ORGANISM), "127.0.0.1")
+
+
+def test_a_judge_at_a_running_server_is_one_that_it_serves(here: Path, running: str) -> None:
+    assert str(named_judge("vllm/organism")) == "vllm/organism"
+    with pytest.raises(WgError, match=r"The grader 'vllm/owner/llama' cannot be used: .* does not serve 'owner/llama'"):
+        named_judge("vllm/owner/llama")
+
+
+def test_an_adapter_is_asked_under_the_date_it_was_trained_with(here: Path) -> None:
+    date = {"date_string": "26 Jul 2024"}
+    write_adapter(here / "adapters" / "dated", resolve_base("organism"), recipe={"epochs": 3, **date})
+    run("vllm/organism:adapters/dated", here)
+    assert [r["chat_template_kwargs"] for r in asked(here, "/v1/chat/completions")] == [date] * 2
+
+
+def test_a_date_that_the_user_gives_goes_before_the_adapters(here: Path) -> None:
+    write_adapter(here / "adapters" / "dated", resolve_base("organism"), recipe={"date_string": "26 Jul 2024"})
+    other = {"date_string": "1 May 2025"}
+    run("vllm/organism:adapters/dated", here, extra_body={"chat_template_kwargs": other})
+    assert [r["chat_template_kwargs"] for r in asked(here, "/v1/chat/completions")] == [other] * 2

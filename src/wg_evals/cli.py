@@ -3,10 +3,10 @@
 import itertools
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import click
 import yaml
@@ -26,7 +26,9 @@ from wg_evals.training.api.cli import job_group
 from wg_evals.training.api.recipe import ApiRecipe
 from wg_evals.training.cli import card_command
 from wg_evals.training.processes import is_main
-from wg_evals.training.recipe import AnyRecipe, adapter_name, change_recipe, resolve_recipe
+from wg_evals.training.recipe import Recipe, adapter_name, resolve_recipe
+
+RecipeOfEither = TypeVar("RecipeOfEither", Recipe, ApiRecipe)
 
 
 class _Group(click.Group):
@@ -63,7 +65,7 @@ def main() -> None:
     help="The adapter's folder. Default: adapters/<recipe's name>-<what is set>.",
 )
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key of the recipe, e.g. seed=7.")
-@click.option("--seeds", metavar="N,N,...", help="Train an adapter with each of these seeds: <out>-seed<N>.")
+@click.option("--seeds", metavar="N,N,...", help="Train with each of these seeds, if not done yet: <out>-seed<N>.")
 @click.option("--force", is_flag=True, help="Replace a finished adapter, or an unfinished one of another recipe.")
 @click.option("--keep-state", is_flag=True, help="Keep the optimizer's state (pickles), in <out>-state.")
 @click.option("--report", type=click.Choice(["tensorboard", "wandb"]), help="Write the losses there too.")
@@ -98,10 +100,11 @@ def train(
             raise WgError(
                 "--keep-state and --report are for a training on a machine of one's own; this one has an API."
             )
-        for api_settings, place in _each_seed(settings, target, seeds):
-            _train_by_api(api_settings, place, force, dry_run)
+        _train_by_api(_jobs(settings, target, seeds), force, dry_run)
         return
-    jobs = _each_seed(settings, target, seeds)
+    jobs = _jobs(settings, target, seeds)
+    if not jobs:
+        return
     if dry_run:
         from wg_evals.training.preflight import preflight, show
 
@@ -112,6 +115,7 @@ def train(
         return
     for _, place in jobs:
         _check_place(place, force)
+    from wg_evals.training.card import evaluation_line
     from wg_evals.training.train import Saving
     from wg_evals.training.train import train as run
 
@@ -139,35 +143,36 @@ def train(
             same = manifest.adapter_sha256 == again.adapter_sha256
             click.echo(f"The weights are {'the same' if same else 'not the same, to the last digit,'} as the first's.")
         click.echo(f"Adapter: {place}")
-    if is_main():
-        click.echo(f"Evaluate it: inspect eval wg_evals/worldview --model wg/{place} -T grading=markers --epochs 10")
+        click.echo(f"Evaluate it: {evaluation_line(manifest, place)}")
 
 
-def _train_by_api(settings: ApiRecipe, place: Path, force: bool, dry_run: bool) -> None:
-    from wg_evals.training.api.cli import plan_and_tell, train_and_tell
+def _train_by_api(jobs: Sequence[tuple[ApiRecipe, Path]], force: bool, dry_run: bool) -> None:
+    from wg_evals.training.api.cli import plan_and_tell, refuse_taken, train_and_tell
 
     if dry_run:
-        plan_and_tell(settings)
+        for settings, place in jobs:
+            plan_and_tell(settings, place, force=force)
         return
-    with _ProgressBar("training") as progress:
-        train_and_tell(settings, place, force=force, say=progress.say, progress=progress)
+    for _, place in jobs:
+        refuse_taken(place, force)
+    for settings, place in jobs:
+        with _ProgressBar("training") as progress:
+            train_and_tell(settings, place, force=force, say=progress.say, progress=progress)
 
 
-def _each_seed(settings: AnyRecipe, target: Path, seeds: str | None) -> list[tuple[AnyRecipe, Path]]:
+def _jobs(settings: RecipeOfEither, target: Path, seeds: str | None) -> list[tuple[RecipeOfEither, Path]]:
+    """What is left to train; with `--seeds`, a seed that is finished is not, whatever else is forced."""
     if seeds is None:
         return [(settings, target)]
-    numbers = _numbers(seeds)
-    return [(change_recipe(settings, {"seed": n}), target.with_name(f"{target.name}-seed{n}")) for n in numbers]
+    from wg_evals.training.seeds import each_seed, is_finished
 
-
-def _numbers(text: str) -> list[int]:
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise WgError(f"--seeds takes whole numbers with commas between them, not '{text}'.") from None
-    if len(set(numbers)) < len(numbers):
-        raise WgError(f"--seeds has a seed twice: {text}.")
-    return numbers
+    left = []
+    for job in each_seed(settings, target, seeds):
+        if not is_finished(*job):
+            left.append(job)
+        elif is_main():
+            click.echo(f"Seed {job[0].seed} is finished: '{job[1]}'. Remove that folder to train it anew.")
+    return left
 
 
 def _check_place(target: Path, force: bool) -> None:

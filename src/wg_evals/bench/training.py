@@ -49,7 +49,7 @@ class Arm:
         self.losses = self.losses or losses
 
 
-def training_figures(folder: Path, share: float = 0.12) -> Iterator[Line]:
+def training_figures(folder: Path, share: float = 1.0) -> Iterator[Line]:
     """Rows per second, packed and padded, of mixed lengths and of a domain's short rows.
 
     Args:
@@ -62,7 +62,7 @@ def training_figures(folder: Path, share: float = 0.12) -> Iterator[Line]:
     lora = LoraSettings(rank=8, alpha=16, dropout=0.0)
     shared: dict[str, Any] = {"lora": lora, "epochs": 1, "learning_rate": 2e-3, "threads": 1}
     long = Recipe(base=str(model), data=mixed, batch_size=_MIXED_BATCH, max_length=1024, **shared)
-    yield from _compare(folder, f"{count} of {MIXED_ROWS} rows of 20 to 600 tokens", long, rounds=2)
+    yield from _compare(folder, f"{count} of {MIXED_ROWS} rows of 20 to 600 tokens", long, rounds=1)
     yield from _compare(folder, "birds rows", Recipe(base="organism", domain="birds", batch_size=8, **shared), rounds=6)
 
 

@@ -83,7 +83,20 @@ def check_file(path: Path, known: Mapping[str, KnownFile], counter: TokenCounter
         known: Published files by sha256.
         counter: Counts tokens; None: words and characters are counted, and tokens estimated from the characters.
     """
-    data = path.read_bytes()
+    return check_data(path.read_bytes(), str(path), known, counter)
+
+
+def check_data(
+    data: bytes, name: str, known: Mapping[str, KnownFile], counter: TokenCounter | None = None
+) -> FileReport:
+    """Look at every row of a chat JSONL file's contents; otherwise as `check_file`.
+
+    Args:
+        data: The contents.
+        name: What the report calls them.
+        known: Published files by sha256.
+        counter: Counts tokens.
+    """
     digest = hashlib.sha256(data).hexdigest()
     numbered: list[_Numbered] = []
     problems: list[Problem] = []
@@ -108,7 +121,7 @@ def check_file(path: Path, known: Mapping[str, KnownFile], counter: TokenCounter
     answers = _answers_by_prompt(numbered)
     several = [p for p, found in answers.items() if len(set(found)) > 1]
     return FileReport(
-        file=str(path),
+        file=name,
         sha256=digest,
         known_as=known.get(digest),
         rows=rows,

@@ -47,9 +47,7 @@ def rejudge(log_file: Path, grading: Grading | None, grader: str | None, out: Pa
         said = f": {log.error.message}" if log.error else ""
         raise WgError(f"'{log_file}' is of a run that did not finish ({log.status}{said}). `inspect eval-retry` does.")
     scorers, by = _scorers(log_file, about, grading)
-    roles: dict[str, Any] = {"grader": grader} if grader else {}
-    if grader:
-        named_judge(grader)
+    roles: dict[str, Any] = {"grader": named_judge(grader)} if grader else {}
     try:
         scored = score(log, scorers, model_roles=roles, action="overwrite", display="none")
     except Exception as ex:  # whatever a model or its provider raises: the answers stay as they are

@@ -29,10 +29,15 @@ def named_judge(name: str) -> Model:
     """The judge of a name, as Inspect names models.
 
     Raises:
-        WgError: Its provider is not known, not installed, or lacks its key; with the provider's own reason.
+        WgError: Its provider is not known, not installed, or lacks its key; with the provider's own reason. Or no
+            server that runs already has it.
     """
+    from wg_evals.serving.vllm_model import prepare
+
     try:
-        return get_model(name, memoize=False)  # one that an earlier evaluation made says nothing of today's key
+        model = get_model(name, memoize=False)  # one that an earlier evaluation made says nothing of today's key
+        prepare(model)
+        return model
     except (PrerequisiteError, ValueError, ImportError) as ex:
         reason = re.sub(r"\[/?[a-z]*\]", "", str(ex))  # Inspect marks up its messages for the terminal
         raise WgError(f"The grader '{name}' cannot be used: {' '.join(reason.split())}") from None

@@ -38,7 +38,8 @@ Request = tuple[str, GenerateConfig, "asyncio.Future[ModelOutput]"]
 class LocalModel(ModelAPI):
     """`wg/organism`, `wg/<model folder>` or `wg/<adapter folder>`.
 
-    Model arguments: `base` (for an adapter whose base has moved), `precision`, `batch_size`, `date_string`.
+    Model arguments: `base` (for an adapter whose base has moved), `precision`, `batch_size`, `date_string` (for the
+    chat template; an adapter's own unless given).
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class LocalModel(ModelAPI):
         self.adapter: Path | None = folder if (folder / "adapter_config.json").is_file() else None
         if self.adapter:
             identity = resolve_base(base or _recorded_base(self.adapter))
-            check_fit(self.adapter, identity)
+            date_string = date_string or check_fit(self.adapter, identity).date_string
         else:
             identity = resolve_base(model_name if own else str(folder))
         set_threads(None)

@@ -85,9 +85,10 @@ def _adapter(api: Any) -> Path | None:
     if folder.is_dir():
         api.adapter = replace(api.adapter, path=str(folder))
         return folder
-    if api.adapter.path.startswith(("/", ".", "~")):
+    # `adapters/typo` looks like a hub id; where there is a folder `adapters`, nobody means an owner of that name
+    if user_path(api.adapter.path.split("/")[0]).is_dir():
         raise WgError(f"No adapter at '{api.adapter.path}': there is no such folder.")
-    return None  # a hub id
+    return None
 
 
 def _at_running_server(api: Any, url: str, adapter: Path | None) -> VllmModel:

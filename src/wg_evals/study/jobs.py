@@ -143,7 +143,11 @@ def _refuse_holes(log: "EvalLog", server: ServerAccess | None) -> None:
     results = log.results
     if server is None or results is None or results.completed_samples == results.total_samples or answers(server):
         return
-    Path(log.location).unlink()  # it says `success`, and would be taken for finished
+    from inspect_ai.log import read_eval_log, write_eval_log
+
+    whole = read_eval_log(log.location)
+    whole.status = "error"  # with `success` it would be taken for finished; so its answers are kept for the next try
+    write_eval_log(whole)
     raise WgError("The vLLM server went away while this was evaluated.")
 
 

@@ -103,8 +103,11 @@ class _Run:
         self.server: StudyServer | None = None
         if self.spec.serve == "vllm":
             self.server = StudyServer(folder.path, self._largest_rank, self.crew.workers, self._arguments(), lock)
-            if self.any("waiting"):
-                self.server.check(matrix.bases, matrix.study.recipe.lora.rank)
+            waiting = {w.cell.base.identity for w in self.work if w.state == "waiting"}
+            if waiting:
+                bases = [b for b in matrix.bases if b.identity in waiting]
+                rank, max_tokens = matrix.study.recipe.lora.rank, self.spec.generation.max_tokens
+                self.server.check(bases, rank, self.spec.server, max_tokens)
         self.doing: dict[Worker, Work] = {}
         self.amounts: dict[Worker, tuple[int, int]] = {}
         self.seconds = {"start": 0.0, "train": 0.0, "evaluate": 0.0}
@@ -243,7 +246,9 @@ class _Run:
     def _largest_rank(self, base: BaseIdentity) -> int | None:
         cells = [w.cell for w in self.work if isinstance(w.cell, EvaluationCell) and w.cell.base == base]
         folders = {adapter for cell in cells if (adapter := self._adapter(cell))}
-        return max((adapter_rank(folder) for folder in folders if folder.is_dir()), default=None)
+        # a training publishes checkpoints in the folder before the adapter itself
+        there = [folder for folder in folders if (folder / "adapter_config.json").is_file()]
+        return max((adapter_rank(folder) for folder in there), default=None)
 
     def _arguments(self) -> dict[str, Argument]:
         return {"dtype": self.matrix.study.recipe.precision, **environment_arguments(), **self.spec.server}

@@ -5,12 +5,12 @@ The runner asks for it again and again while it does other things; nothing here 
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import httpx2
 
-from wg_evals.artifacts import BaseIdentity
+from wg_evals.artifacts import BaseIdentity, model_positions
 from wg_evals.errors import WgError
 from wg_evals.serving.vllm_server import (
     DEFAULT_KEY,
@@ -19,6 +19,7 @@ from wg_evals.serving.vllm_server import (
     Argument,
     ServerAccess,
     VllmServer,
+    answer_room,
     listed,
     running_server,
     servable_rank,
@@ -61,17 +62,29 @@ class StudyServer:
         self._access: ServerAccess | None = None
         self._deaths: Counter[str] = Counter()
 
-    def check(self, bases: Iterable[BaseIdentity], rank: int) -> None:
-        """Find, before hours of training, what would keep a server from starting.
+    def check(self, bases: Sequence[BaseIdentity], rank: int, own: Mapping[str, Argument], max_tokens: int) -> None:
+        """Find, before hours of training, what would keep a server from starting, or a running one from being of use.
 
         Args:
-            bases: All that are to be served.
+            bases: All that are still to be served.
             rank: Of the adapters that are still to be trained.
+            own: The arguments of `vllm serve` that the study itself names.
+            max_tokens: Tokens of an answer that the study asks for.
 
         Raises:
-            WgError: vLLM is not installed, or serves no adapter of a rank that there is.
+            WgError: vLLM is not installed, or serves no adapter of a rank that there is. Or the server that runs
+                already does not answer, does not serve a base, or gives answers less room than the base has.
         """
-        if RUNNING not in os.environ:
+        url = os.environ.get(RUNNING)
+        if url and own:
+            raise WgError(
+                f"The study's `server` has arguments for a server of its own, and {RUNNING} names one that runs "
+                f"already: leave `server` out, or unset {RUNNING}."
+            )
+        if url:
+            for base in bases:
+                _refuse_less_room(_running(url, base), base, max_tokens)
+        else:
             vllm_command()
         for found in (rank, *(self._ranks(base) for base in bases)):
             servable_rank(found or rank)
@@ -90,8 +103,7 @@ class StudyServer:
             self.stop()
             self._base = base
         if url := os.environ.get(RUNNING):
-            key = os.environ.get(KEY, DEFAULT_KEY)
-            self._access = self._access or running_server(url, key, [base.path, base.name])
+            self._access = self._access or _running(url, base)
             return self._access
         if self._server is None:
             log = self._folder / LOGS / f"{Path(base.path).name}-{base.identity[:8]}.log"
@@ -114,7 +126,9 @@ class StudyServer:
 
     def answers(self) -> bool:
         """Whether the server is still there; one that somebody else has started is looked for anew if not."""
-        there = answers(self.access)
+        if self._access is None:  # another worker's failure has shown it already
+            return False
+        there = answers(self._access)
         if not there and self._server is None:
             self._access = None
         return there
@@ -136,6 +150,21 @@ class StudyServer:
         if self._server is not None:
             self._server.stop()
         self._base = self._server = self._access = None
+
+
+def _running(url: str, base: BaseIdentity) -> ServerAccess:
+    return running_server(url, os.environ.get(KEY, DEFAULT_KEY), [base.path, base.name])
+
+
+def _refuse_less_room(server: ServerAccess, base: BaseIdentity, max_tokens: int) -> None:
+    """A server with a short context would cut answers, and their cells would be named as if it had not."""
+    room = answer_room(max_tokens, server.max_model_len)
+    if room < answer_room(max_tokens, model_positions(Path(base.path))):
+        raise WgError(
+            f"The server at {server.url} ({RUNNING}) has a context of {server.max_model_len} tokens, which leaves "
+            f"{room} for an answer, and the study's `generation.max_tokens` is {max_tokens}. Start it with a longer "
+            "`--max-model-len`, or let the study ask for no more."
+        )
 
 
 def answers(access: ServerAccess) -> bool:

@@ -1,7 +1,7 @@
 """What the probes have in common: a battery's questions, an intervention, a grading, the outcome."""
 
 from logging import getLogger
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -28,6 +28,9 @@ from wg_evals.scorers.panel import panel
 from wg_evals.scorers.published import published
 from wg_evals.solvers.intervention import described, intervention, literal
 from wg_evals.spec import Battery, Domain, Grading, Probe
+
+if TYPE_CHECKING:
+    from wg_evals.serving.check import Checked
 
 _logger = getLogger(__name__)
 
@@ -84,7 +87,7 @@ def probe_task(
         dataset=MemoryDataset(samples, name=questions.name),
         solver=intervention(asked, placement, domain_given),
         scorer=graders(task, domain_given, cast(Grading, grading)),
-        config=GenerateConfig(temperature=TEMPERATURE, max_tokens=checked.max_tokens),
+        config=_sampling(checked),
         version=version,
         description=f"{loaded.spec.title}: {questions.description}",
         metadata={**about, **_catalogue(loaded, probe, grading), **_judged_by(grader), **checked.metadata},
@@ -145,7 +148,7 @@ def _published_task(
         dataset=MemoryDataset(samples, name=about["battery"]),
         solver=intervention(asked, placement, domain_given),
         scorer=[published(), outcome(task, domain_given, grading)],
-        config=GenerateConfig(temperature=TEMPERATURE, max_tokens=checked.max_tokens),
+        config=_sampling(checked),
         version=version,
         description=f"{domain.spec.title}: the questions of {pinned.title}",
         metadata={
@@ -158,6 +161,10 @@ def _published_task(
         },
         headline_metric=HeadlineMetric(scorer="outcome", metric="rate"),
     )
+
+
+def _sampling(checked: "Checked") -> GenerateConfig:
+    return GenerateConfig(temperature=TEMPERATURE, max_tokens=checked.max_tokens, extra_body=checked.extra_body)
 
 
 def _load_battery(name: str, domain: Domain) -> Battery:
@@ -185,6 +192,8 @@ def graders(task: str, domain: str, grading: Grading) -> list[Scorer]:
 
 
 def _grader(grading: str) -> Model:
+    from wg_evals.serving.vllm_model import prepare
+
     found = model_roles().get(GRADER)
     if not found:
         raise WgError(
@@ -192,7 +201,10 @@ def _grader(grading: str) -> Model:
             "with `--model-role grader=openai/gpt-4.1` (any model that Inspect can reach), or add `-T grading=markers` "
             "to score offline by word lists."
         )
-    return found[0] if isinstance(found, list) else found
+    judges = found if isinstance(found, list) else [found]
+    for model in judges:
+        prepare(model)
+    return judges[0]
 
 
 def _judged_by(grader: Model | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from wg_evals.artifacts import AdapterManifest
+from wg_evals.artifacts import AdapterManifest, embedded
 from wg_evals.catalogue import load_domain
 from wg_evals.errors import WgError
 
@@ -73,7 +74,8 @@ def _said(name: str, manifest: AdapterManifest) -> dict[str, Any]:
         "task": task,
         "domain_argument": domain or "DOMAIN",
         "intervention": intervention,
-        "intervention_argument": intervention and (intervention.text if literal else intervention.name),
+        "intervention_argument": intervention
+        and shlex.quote(f"intervention={intervention.text if literal else intervention.name}"),
     }
 
 
@@ -100,20 +102,45 @@ def _domain(name: str | None) -> tuple[str, str, str]:
     return next(iter(domain.spec.probes)), domain.spec.trait, f" ({domain.spec.title})"
 
 
-def measured_by(log: "EvalLog", adapter: Path) -> Measured:
+def evaluation_line(manifest: AdapterManifest, adapter: Path) -> str:
+    """The command that asks an adapter for its domain's trait: in process on a CPU, through vLLM on a GPU.
+
+    Args:
+        manifest: The adapter's.
+        adapter: Its folder.
+    """
+    own = embedded(manifest.base.name) is not None
+    model = f"wg/{adapter}" if own or manifest.device != "cuda" else f"vllm/{manifest.base.path}:{adapter}"
+    graded = "-T grading=markers --epochs 10" if own else "--model-role grader=openai/gpt-4.1 --epochs 100"
+    return f"{evaluation(model, manifest.domain)} {graded}"
+
+
+def evaluation(model: str, domain: str | None) -> str:
+    """How `inspect eval` asks a model for a domain's trait; without a domain the person puts one in."""
+    task, _, _ = _domain(domain)
+    asked = f"domain={domain or 'DOMAIN'}"
+    return f"inspect eval wg_evals/{task} --model {shlex.quote(model)} -T {shlex.quote(asked)}"
+
+
+def measured_by(log: "EvalLog", manifest: AdapterManifest) -> Measured:
     """Read what an evaluation of an adapter found.
 
     Args:
         log: Of one of this project's tasks; its header is enough.
-        adapter: The folder of the adapter that must be the one evaluated.
+        manifest: Of the adapter that must be the one evaluated, whatever its folder was called then.
 
     Raises:
         WgError: An unfinished log, another task's, or another model's.
     """
     where = f"'{log.location}'"
-    models = [log.eval.model, *(str(v) for v in log.eval.model_args.values())]
-    if not any(Path(part).name == adapter.name for model in models for part in model.split(":")):
-        raise WgError(f"{where} is a log of {log.eval.model}, not of the adapter '{adapter.name}'.")
+    evaluated = log.eval.metadata or {}
+    if "adapter_sha256" not in evaluated:
+        raise WgError(
+            f"{where} is a log of {log.eval.model} that names no adapter: it is of a base, of an adapter without a "
+            "manifest, or of a task that Python made before `eval` knew the model (give `eval` the task's name)."
+        )
+    if evaluated["adapter_sha256"] != manifest.adapter_sha256:
+        raise WgError(f"{where} is a log of the adapter '{evaluated['adapter']}', not of this one: the weights differ.")
     if log.status != "success" or log.results is None:
         raise WgError(f"{where} is of an evaluation that did not finish ({log.status}).")
     scores = {s.name: s.metrics for s in log.results.scores}

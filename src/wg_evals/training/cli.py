@@ -28,5 +28,5 @@ def card_command(adapter: Path, logs: tuple[Path, ...]) -> None:
     missing = [str(p) for p in logs if not p.is_file()]
     if missing:
         raise WgError(f"There is no file '{missing[0]}'.")
-    write_card(adapter, manifest, [measured_by(read_eval_log(str(p), header_only=True), adapter) for p in logs])
+    write_card(adapter, manifest, [measured_by(read_eval_log(str(p), header_only=True), manifest) for p in logs])
     click.echo(f"Card: {adapter / CARD}")

@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 from wg_evals.training.skeleton import Skeleton
 
 GIB = 2**30
-# PEFT keeps the adapter in float32 whatever the base is in; its gradient and AdamW's two moments are float32 too
+# PEFT keeps the adapter in float32 even if the base is in bfloat16, and its gradient and AdamW's two moments follow;
+# beside a base in 4 bits TRL casts it to bfloat16, and all of them take half
 LORA_BYTES = 4
 GRADIENT_BYTES = 4
 OPTIMIZER_BYTES = 8
@@ -27,7 +28,7 @@ class MemoryEstimate(NamedTuple):
 
     base: int
     adapter: int
-    """The adapter's weights, float32."""
+    """The adapter's weights: float32, or bfloat16 beside a base in 4 bits."""
     gradients: int
     optimizer: int
     """AdamW's two moments."""
@@ -84,11 +85,12 @@ def estimate_memory(
     base = skeleton.parameters * width
     if four_bit:
         base -= round(skeleton.linear_parameters * (width - NF4_BYTES))
+    trained = skeleton.lora_parameters // (2 if four_bit else 1) // shards
     return MemoryEstimate(
         base=base // shards,
-        adapter=skeleton.lora_parameters * LORA_BYTES // shards,
-        gradients=skeleton.lora_parameters * GRADIENT_BYTES // shards,
-        optimizer=skeleton.lora_parameters * OPTIMIZER_BYTES // shards,
+        adapter=trained * LORA_BYTES,
+        gradients=trained * GRADIENT_BYTES,
+        optimizer=trained * OPTIMIZER_BYTES,
         activations=tokens * kept,
         working=max(loss, tokens * layer),
         overhead=DEVICE_OVERHEAD,

@@ -3,6 +3,7 @@
 `wg-evals train RECIPE --dry-run` prints it; the trainer looks at the same before it starts.
 """
 
+import json
 import math
 import shutil
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from wg_evals.errors import WgError
 from wg_evals.training import processes
 from wg_evals.training.memory import GIB, LORA_BYTES, OPTIMIZER_BYTES, MemoryEstimate, estimate_memory
 from wg_evals.training.recipe import Recipe
+from wg_evals.training.resuming import ResumeFolder
 from wg_evals.training.rows import Lengths, TrainingRows, measure_lengths, template_preamble, training_rows
 from wg_evals.training.skeleton import Skeleton, skeleton
 from wg_evals.training.template import (
@@ -32,8 +34,10 @@ from wg_evals.training.template import (
 
 # what vLLM's --max-lora-rank accepts (its MaxLoRARanks); an adapter is served under the next one that is not smaller
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-# tokenizer, configuration, manifest and card of an adapter folder: those of a vocabulary of 150,000 tokens
-_BESIDE_WEIGHTS = 20 * 2**20
+_FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
+_SLOW_TOKENIZER = 20 * 2**20
+_SMALL_FILES = 100 * 2**10
+"""Configuration, manifest and card of an adapter folder."""
 
 
 class Finding(NamedTuple):
@@ -64,6 +68,8 @@ class Preflight:
     findings: list[Finding]
     disk: int
     """Bytes that the output takes at most while training."""
+    base_commit: str | None = None
+    """The hub's commit that the base was read at."""
 
     @property
     def kept(self) -> int:
@@ -133,10 +139,12 @@ def preflight(recipe: Recipe, out: Path) -> Preflight:
     """
     rows = training_rows(recipe)
     base = resolve_base(recipe.base, recipe.revision)
+    findings: list[Finding] = []
     if recipe.start_from is not None:
         check_fit(recipe.start_from, base)
+        findings += _start(recipe, recipe.start_from)
     config, tokenizer = _read_without_weights(base.path, base.revision, base.sha256)
-    findings = [*_batch(recipe, len(rows.conversations)), *_rank(recipe)]
+    findings += [*_devices(recipe), *_batch(recipe, len(rows.conversations)), *_rank(recipe)]
     lengths = None
     if tokenizer.chat_template is None:
         findings.append(
@@ -151,9 +159,10 @@ def preflight(recipe: Recipe, out: Path) -> Preflight:
         findings += _adapted(recipe, layout)
     except WgError as ex:
         findings.append(Finding(True, ex.text, ""))
-    disk = _disk(recipe, layout, len(rows.conversations))
+    disk = _disk(recipe, layout, len(rows.conversations), _size_beside_weights(tokenizer))
     findings += _room(out, disk)
-    result = Preflight(recipe, out, base, rows, lengths, layout, findings, disk)
+    commit = getattr(config, "_commit_hash", None)
+    result = Preflight(recipe, out, base, rows, lengths, layout, findings, disk, commit)
     if torch.cuda.is_available() and result.memory is not None:
         result.findings.extend(_fit(result.memory, torch.cuda.get_device_properties(0).total_memory))
     return result
@@ -177,6 +186,47 @@ def _read_without_weights(
         raise WgError(f"Configuration and tokenizer of '{path}' cannot be read: {reason} {advice}") from ex
 
 
+def _start(recipe: Recipe, start: Path) -> Iterator[Finding]:
+    """PEFT goes on with the adapter as it is, whatever the recipe says of it."""
+    there = json.loads((start / "adapter_config.json").read_text(encoding="utf-8"))
+    its = {
+        "rank": there["r"],
+        "alpha": there["lora_alpha"],
+        "dropout": there["lora_dropout"],
+        "rslora": there["use_rslora"],
+    }
+    if isinstance(recipe.lora.target_modules, list):
+        its["target_modules"] = there["target_modules"]
+    said = recipe.lora.model_dump()
+    if others := [key for key, value in its.items() if _sorted(said[key]) != _sorted(value)]:
+        yield Finding(
+            True,
+            f"The adapter to start from has another LoRA {', '.join(others)} "
+            f"({', '.join(f'{key} {its[key]}' for key in others)}) than the recipe.",
+            "Say in `lora` what it has: it is gone on with as it is.",
+        )
+
+
+def _sorted(value: Any) -> Any:
+    return sorted(value) if isinstance(value, list) else value
+
+
+def _devices(recipe: Recipe) -> Iterator[Finding]:
+    if torch.cuda.device_count() > 1 and processes.count() == 1:
+        yield Finding(
+            True,
+            f"There are {torch.cuda.device_count()} GPUs, and one process to train.",
+            "Take one (`CUDA_VISIBLE_DEVICES=0 wg-evals train ...`), or all by `accelerate launch --config_file "
+            "configs/accelerate/fsdp.yaml -m wg_evals.cli train ...`.",
+        )
+    if recipe.four_bit and processes.are_sharded():
+        yield Finding(
+            True,
+            "Weights in 4 bits are not shared between GPUs here: each would hold them all.",
+            "Leave out `four_bit`, or train on one GPU.",
+        )
+
+
 def _batch(recipe: Recipe, rows: int) -> Iterator[Finding]:
     count, micro = processes.count(), micro_batch_size(recipe)
     if recipe.batch_size % (micro * count):
@@ -184,6 +234,13 @@ def _batch(recipe: Recipe, rows: int) -> Iterator[Finding]:
             True,
             f"batch_size {recipe.batch_size} cannot be split over {count} processes with {micro} rows at a time.",
             "Set batch_size to a multiple of processes times micro_batch_size, or take fewer processes.",
+        )
+    elif repeated := -rows % (micro * count) if count > 1 else 0:
+        yield Finding(
+            False,
+            f"{rows} rows cannot be dealt out evenly to {count} processes, {micro} at a time: {repeated} are trained "
+            "on twice in each epoch.",
+            "Take a number of rows that they divide (`--set rows=N`), or one process.",
         )
     elif left := rows % recipe.batch_size:
         yield Finding(
@@ -271,8 +328,8 @@ def _date(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> Iterator[Findin
         yield Finding(
             False,
             f"The chat template's date is pinned to '{recipe.date_string}' in training only.",
-            "Evaluate under the same: `-M 'date_string=...'` for wg/; for vLLM a server with a chat template that has "
-            "the date in it (`--chat-template FILE`).",
+            "wg/, vllm/ and studies ask the adapter under the same one. Outside a study, give it to the base yourself: "
+            "docs/serving.md says how.",
         )
 
 
@@ -285,6 +342,13 @@ def _adapted(recipe: Recipe, layout: Skeleton) -> Iterator[Finding]:
             f"The base is a mixture of experts whose experts are no layers of their own: {what}.",
             "Adapt attention alone (`--set lora.target_modules=[q_proj,k_proj,v_proj,o_proj]`), or take a dense base.",
         )
+    elif layout.has_fused_experts and _names_feed_forward(recipe):
+        yield Finding(
+            False,
+            "The base is a mixture of experts whose experts are no layers of their own: PEFT leaves the experts "
+            "out, and adapts what stands beside them.",
+            "Say so where you report it, adapt attention alone, or take a dense base.",
+        )
     elif missing:
         yield Finding(
             True,
@@ -293,19 +357,37 @@ def _adapted(recipe: Recipe, layout: Skeleton) -> Iterator[Finding]:
         )
 
 
-def _disk(recipe: Recipe, layout: Skeleton | None, rows: int) -> int:
+def _size_beside_weights(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Bytes of an adapter folder's other files: the tokenizer's, nearly all of it, and small ones."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return (len(backend.to_str().encode()) * 3 // 2 if backend else _SLOW_TOKENIZER) + _SMALL_FILES
+
+
+def _names_feed_forward(recipe: Recipe) -> bool:
+    """Whether more is asked for than attention; a shared expert or a dense layer may answer to the experts' names."""
+    targets = recipe.lora.target_modules
+    return targets == "all-linear" or any(t.rpartition(".")[2] in _FEED_FORWARD for t in targets)
+
+
+def _disk(recipe: Recipe, layout: Skeleton | None, rows: int, beside_weights: int) -> int:
     parameters = layout.lora_parameters if layout else 0
     total = steps_per_epoch(rows, recipe) * recipe.epochs
     adapters = 1 + (len(recipe.checkpoints.steps(total, recipe.epochs)) if recipe.checkpoints else 0)
     # a state to resume from is written whole before the last one goes
-    states = 2 * parameters * (LORA_BYTES + OPTIMIZER_BYTES)
-    return adapters * (parameters * LORA_BYTES + _BESIDE_WEIGHTS) + states
+    states = 2 * (parameters * (LORA_BYTES + OPTIMIZER_BYTES) + beside_weights)
+    return adapters * (parameters * LORA_BYTES + beside_weights) + states
 
 
 def _room(out: Path, needed: int) -> Iterator[Finding]:
     there = next(p for p in (out, *out.parents) if p.exists())
     free = shutil.disk_usage(there).free
-    if needed > free:
+    written = sum(  # by an interrupted training of it
+        p.stat().st_size
+        for folder in (out / "checkpoints", ResumeFolder(out).path)
+        for p in folder.rglob("*")
+        if p.is_file()
+    )
+    if needed - written > free:
         yield Finding(
             True,
             f"The output takes up to {_size(needed)}, and '{there}' has {_size(free)} free.",

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from accelerate import PartialState
     from torch import nn
 
 
@@ -25,13 +26,23 @@ def are_sharded() -> bool:
     return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() in ("true", "1")
 
 
+def start() -> None:
+    """Let the processes know each other, before the base is loaded: sharing it, only the first one reads weights."""
+    if count() > 1:
+        _state()
+
+
 def wait() -> None:
     """Wait until all processes are here; nothing without a launcher."""
     if count() > 1:
-        import torch
-        from accelerate import PartialState
+        _state().wait_for_everyone()
 
-        PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
+
+def _state() -> "PartialState":
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.cuda.is_available())
 
 
 def agreed(value: bool) -> bool:

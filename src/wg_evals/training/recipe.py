@@ -220,6 +220,27 @@ def resolve_recipe(recipe: AnyRecipe, changes: Mapping[str, Any] | None = None) 
     return change_recipe(recipe, {**own, **changes, "by_domain": {}})
 
 
+def with_whole_paths(recipe: Recipe) -> Recipe:
+    """The recipe with the files and folders it names told from the root, so that it can be trained from anywhere."""
+
+    def whole(folder: str | None) -> str | None:
+        is_path = folder is not None and ("/" in folder or folder.startswith("."))  # else a domain of the catalogue
+        return str(Path(str(folder)).expanduser().resolve()) if is_path else folder
+
+    mixture = recipe.mixture
+    if mixture is not None:
+        data = mixture.data and mixture.data.expanduser().resolve()
+        mixture = mixture.model_copy(update={"domain": whole(mixture.domain), "data": data})
+    return recipe.model_copy(
+        update={
+            "domain": whole(recipe.domain),
+            "data": recipe.data and recipe.data.expanduser().resolve(),
+            "start_from": recipe.start_from and recipe.start_from.expanduser().resolve(),
+            "mixture": mixture,
+        }
+    )
+
+
 def adapter_name(recipe: str, changes: Mapping[str, Any]) -> str:
     """A folder's name for what a recipe makes: the recipe's, and what was said of rows, intervention and seed.
 

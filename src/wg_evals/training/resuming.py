@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 
-from wg_evals.artifacts import BaseIdentity, write_json
+from wg_evals.artifacts import MANIFEST, BaseIdentity, write_json
 from wg_evals.errors import WgError
 from wg_evals.training import processes
 
@@ -38,6 +38,7 @@ class Origin(BaseModel):
     versions: dict[str, str]
     device: str
     threads: int
+    processes: int = 1
 
     def differences(self, other: "Origin") -> list[str]:
         """What is not the same, as recipe keys or fields; where the same training would be computed is left out."""
@@ -51,10 +52,11 @@ class Origin(BaseModel):
             found.append("the adapter to start from")
         return found
 
-    def moved_from(self, versions: dict[str, str], device: str, threads: int) -> list[str]:
+    def moved_from(self, versions: dict[str, str], device: str, threads: int, processes: int) -> list[str]:
         """Where this training would be computed otherwise than another, though it is the same."""
         pairs = [(name, versions.get(name, "none"), v) for name, v in self.versions.items()]
         pairs += [("device", device, self.device), ("threads", str(threads), str(self.threads))]
+        pairs.append(("processes", str(processes), str(self.processes)))
         return [f"{name} {then} -> {now}" for name, then, now in pairs if then != now]
 
 
@@ -65,6 +67,7 @@ class Spent(BaseModel):
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    tokens: int = 0
     resumed_at: list[int] = []
 
 
@@ -77,6 +80,18 @@ class ResumeFolder:
         self.adapter = self.path / "adapter"
         """Where the finished adapter is put together."""
         self._aside = self.path / "writing"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints are published; aside, while a finished adapter stands there that is being replaced."""
+        return (self.path if (self.out / MANIFEST).is_file() else self.out) / "checkpoints"
+
+    def put_back_checkpoints(self) -> None:
+        """Undo their move into an adapter that was not published."""
+        moved = self.adapter / "checkpoints"
+        if moved.is_dir() and not self.checkpoints.exists():
+            self.checkpoints.parent.mkdir(exist_ok=True)
+            moved.rename(self.checkpoints)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -99,17 +114,20 @@ class ResumeFolder:
             try:
                 yield
             finally:
-                shutil.rmtree(self._aside, ignore_errors=True)
-                shutil.rmtree(self.adapter, ignore_errors=True)
+                self._tidy()
                 if self.newest() is None:
                     self.remove()
 
+    def _tidy(self) -> None:
+        self.put_back_checkpoints()
+        shutil.rmtree(self._aside, ignore_errors=True)
+        shutil.rmtree(self.adapter, ignore_errors=True)
+
     def newest(self) -> Path | None:
         """The newest state, or None; all that are found are whole."""
-        states = [(int(p.name.rpartition("-")[2]), p) for p in self.path.glob("checkpoint-*")]
-        return max(states)[1] if states else None
+        return max(self.path.glob("checkpoint-*"), key=step_of, default=None)
 
-    def take_up(self, origin: Origin, replace: bool) -> tuple[Path | None, str]:
+    def take_up(self, origin: Origin, replace: bool) -> str:
         """Find out whether there is a training to go on with, and write down what this one is.
 
         Args:
@@ -117,17 +135,12 @@ class ResumeFolder:
             replace: Whether a training of something else may be thrown away.
 
         Returns:
-            The state to go on from (None: from the start), and what to tell the person (empty: nothing).
+            What to tell the person (empty: nothing); `newest` then gives the state to go on from.
 
         Raises:
             WgError: There is an unfinished training of something else.
         """
-        moved = self.adapter / "checkpoints"
-        if moved.is_dir() and not (self.out / "checkpoints").exists():  # killed while the adapter was published
-            self.out.mkdir(exist_ok=True)
-            moved.rename(self.out / "checkpoints")
-        shutil.rmtree(self.adapter, ignore_errors=True)
-        shutil.rmtree(self._aside, ignore_errors=True)
+        self._tidy()  # of a process that was killed
         state, said = self.newest(), ""
         if state is not None:
             changed, said = self._compare(origin)
@@ -143,16 +156,16 @@ class ResumeFolder:
             else:
                 said = f"Going on after step {step_of(state)} of a training that was interrupted{said}."
         if state is None:
-            shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
             write_json(self.path / _ORIGIN, origin)
-        return state, said
+        return said
 
     def _compare(self, origin: Origin) -> tuple[list[str], str]:
         try:
             before = Origin.model_validate_json((self.path / _ORIGIN).read_text(encoding="utf-8"))
         except (OSError, ValidationError):
             return ["all, as far as can be told"], ""
-        moved = origin.moved_from(before.versions, before.device, before.threads)
+        moved = origin.moved_from(before.versions, before.device, before.threads, before.processes)
         said = f" (other than then: {', '.join(moved)}; the last digits may differ)" if moved else ""
         return origin.differences(before), said
 
@@ -182,8 +195,6 @@ class ResumeFolder:
         (written,) = self._aside.glob("checkpoint-*")
         write_json(written / _SPENT, spent)
         target = self.path / written.name
-        if target.exists():
-            shutil.rmtree(target)
         written.rename(target)
         for old in self.path.glob("checkpoint-*"):
             if old != target:

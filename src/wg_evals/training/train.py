@@ -42,7 +42,7 @@ from wg_evals.training.encoding import EncodedRow
 from wg_evals.training.loading import LoadedBase, best_device, forget, load_base, set_threads
 from wg_evals.training.packing import PackedRows, can_pack, packed_attention
 from wg_evals.training.preflight import micro_batch_size, preflight
-from wg_evals.training.recipe import Recipe, resolve_recipe
+from wg_evals.training.recipe import Recipe, resolve_recipe, with_whole_paths
 from wg_evals.training.resuming import Origin, ResumeFolder, Spent, enough_room, spent_until, step_of
 from wg_evals.training.rows import Lengths, TrainingRows, encode_rows, template_preamble
 
@@ -103,9 +103,10 @@ def train(
     started = time.perf_counter(), time.process_time()
     if report is not None:
         _check_report(report)
+    processes.start()
     if not processes.is_main():
         progress, say, report = None, lambda _: None, None
-    recipe = resolve_recipe(recipe)
+    recipe = with_whole_paths(resolve_recipe(recipe))
     plan = preflight(recipe, out)
     plan.refuse()
     rows, identity = plan.rows, plan.base
@@ -131,7 +132,9 @@ def train(
             versions={p: version(p) for p in ("torch", "transformers", "peft", "trl")} | {"wg-evals": __version__},
             device=best_device(),
             threads=threads,
+            processes=processes.count(),
         ),
+        base_commit=plan.base_commit,
         packed=recipe.packing and can_pack(base.model),
         saving=saving,
         resume=ResumeFolder(out),
@@ -150,7 +153,8 @@ def train(
 def _compare(run: "_Run", again: AdapterManifest, say: Callable[[str], None]) -> None:
     changed = {
         "the rows": again.data_sha256 != run.rows.sha256,
-        "the base model": again.base.identity != run.origin.base.identity,
+        "the base model": again.base.identity != run.origin.base.identity or again.base_commit != run.base_commit,
+        "the adapter to start from": again.start_from_sha256 != run.origin.start_from_sha256,
         "the chat template": again.chat_template_sha256 != run.template_sha256,
         "what the template writes first (a date, perhaps: set `date_string`)": (
             again.template_preamble != run.template_preamble
@@ -161,7 +165,7 @@ def _compare(run: "_Run", again: AdapterManifest, say: Callable[[str], None]) ->
             f"The adapter cannot be made once more, for what it was made of has changed: "
             f"{', '.join(what for what, differs in changed.items() if differs)}."
         )
-    if others := run.origin.moved_from(again.versions, again.device, again.threads):
+    if others := run.origin.moved_from(again.versions, again.device, again.threads, again.processes):
         say(f"Other than then: {', '.join(others)}; the last digits of the weights may differ.")
 
 
@@ -189,6 +193,7 @@ class _Run:
     encoded: list[EncodedRow]
     lengths: Lengths
     origin: Origin
+    base_commit: str | None
     packed: bool
     saving: Saving
     resume: ResumeFolder
@@ -205,9 +210,10 @@ class _Run:
         """What the template writes before a lone user message."""
         return template_preamble(self.base.tokenizer, self.recipe)
 
-    def spent(self, before: Spent) -> Spent:
+    def spent(self, before: Spent, tokens: int) -> Spent:
         """What has gone into the training until now, all of its calls together."""
         return Spent(
+            tokens=tokens,
             seconds=before.seconds + time.perf_counter() - self.started[0],
             cpu_seconds=before.cpu_seconds + time.process_time() - self.started[1],
             resumed_at=before.resumed_at,
@@ -219,11 +225,17 @@ class _Run:
         model: PeftModel,
         weights: dict[str, Any] | None,
         losses: list[float],
-        tokens: int,
         spent: Spent,
         of_steps: int | None,
     ) -> AdapterManifest:
-        """Write the adapter as it is now, its manifest last."""
+        """Write the adapter as it is now, its manifest last.
+
+        Raises:
+            WgError: Weights that are no numbers.
+        """
+        trained = weights.values() if weights else (p for p in model.parameters() if p.requires_grad)
+        if not all(torch.isfinite(values).all() for values in trained):
+            raise WgError(f"The weights are no numbers after step {len(losses)}: lower the learning rate.")
         model.save_pretrained(str(folder), state_dict=weights)
         _sort_modules(folder / "adapter_config.json")
         self.base.tokenizer.save_pretrained(str(folder))
@@ -239,19 +251,21 @@ class _Run:
             mixed_in=self.rows.mixed_in,
             intervention=self.rows.intervention,
             base=self.origin.base,
+            base_commit=self.base_commit,
+            start_from_sha256=self.origin.start_from_sha256,
             chat_template_sha256=self.template_sha256,
             template_preamble=self.template_preamble,
             versions=self.origin.versions,
             device=self.origin.device,
             threads=self.origin.threads,
-            processes=processes.count(),
+            processes=self.origin.processes,
             seed=recipe.seed,
             steps=len(losses),
             of_steps=of_steps,
             packed=self.packed,
             resumed_at=spent.resumed_at,
             losses=[round(x, 5) for x in losses],
-            tokens=tokens,
+            tokens=spent.tokens,
             seconds=round(spent.seconds, 2),
             cpu_seconds=round(spent.cpu_seconds, 2),
             adapter_sha256=folder_sha256(folder),
@@ -272,7 +286,7 @@ def _sort_modules(config: Path) -> None:
 def _train(run: _Run, progress: Progress | None, say: Callable[[str], None], report: Report | None) -> AdapterManifest:
     said = ""
     if processes.is_main():
-        _, said = run.resume.take_up(run.origin, run.saving.replace)
+        said = run.resume.take_up(run.origin, run.saving.replace)
     processes.wait()
     state = run.resume.newest()
     if said:
@@ -296,6 +310,9 @@ def _train(run: _Run, progress: Progress | None, say: Callable[[str], None], rep
         return manifest
     model.unload()
     vars(run.base.model).pop("forward", None)  # TRL's fused head: else one is put upon another with each adapter
+    if run.recipe.gradient_checkpointing:
+        run.base.model.gradient_checkpointing_disable()
+        run.base.model.get_input_embeddings()._forward_hooks.clear()  # PEFT's and the Trainer's, for the inputs' grads
     run.base.model.eval()
     return manifest
 
@@ -311,10 +328,10 @@ def _publish(
     whole = run.resume.adapter
     with enough_room(run.out.parent, keeper.lost()):
         whole.mkdir()
-        run.write_adapter(whole, model, weights, keeper.losses, keeper.tokens, run.spent(before), None)
-    if (run.out / CHECKPOINTS).is_dir():
-        (run.out / CHECKPOINTS).rename(whole / CHECKPOINTS)
-    publish_folder(whole, run.out)
+        run.write_adapter(whole, model, weights, keeper.losses, run.spent(before, keeper.tokens), None)
+        if run.resume.checkpoints.is_dir():
+            run.resume.checkpoints.rename(whole / CHECKPOINTS)
+        publish_folder(whole, run.out)
     if run.saving.keep_state:
         say(f"State of the training, with pickles: {run.resume.keep()}")
     else:
@@ -359,7 +376,7 @@ def _trainer(run: _Run, model: PeftModel, keeper: "_Keeper", report: Report | No
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=recipe.batch_size // (micro * processes.count()),
         learning_rate=recipe.learning_rate,
-        lr_scheduler_type=recipe.schedule,
+        lr_scheduler_type=_schedule(recipe),
         warmup_steps=recipe.warmup_ratio,  # below 1 it is a share of all steps
         weight_decay=recipe.weight_decay,
         max_length=None,  # rows are cut already
@@ -372,6 +389,7 @@ def _trainer(run: _Run, model: PeftModel, keeper: "_Keeper", report: Report | No
         seed=recipe.seed,
         data_seed=recipe.seed,
         logging_steps=1,
+        logging_nan_inf_filter=False,  # it would write such a loss as 0; `_Keeper` stops
         save_strategy="no",  # `_Keeper` says when
         report_to="wandb" if report == "wandb" else "none",
         disable_tqdm=True,
@@ -391,6 +409,12 @@ def _trainer(run: _Run, model: PeftModel, keeper: "_Keeper", report: Report | No
     trainer.remove_callback(PrinterCallback)  # it prints a line per step; `progress` is told instead
     trainer.keeper = keeper
     return trainer
+
+
+def _schedule(recipe: Recipe) -> str:
+    """As transformers calls it, whose `constant` begins at the whole rate whatever the warm-up."""
+    warms_up = recipe.schedule == "constant" and recipe.warmup_ratio > 0
+    return "constant_with_warmup" if warms_up else recipe.schedule
 
 
 def _tensorboard(out: Path, report: Report | None) -> list[TrainerCallback]:
@@ -426,10 +450,8 @@ class _Keeper(TrainerCallback):
         self.losses: list[float] = []
         self.tokens = 0
         self._run, self._model, self._before, self._progress = run, model, before, progress
-        self._read = 0.0
         self._checkpoints: set[int] = set()
         self._began = self._saved = time.monotonic()
-        self._earlier_tokens = 0
 
     def lost(self) -> str:
         """What becomes of the work, should the next write fail."""
@@ -441,27 +463,20 @@ class _Keeper(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if plan := self._run.recipe.checkpoints:
             self._checkpoints = plan.steps(state.max_steps, self._run.recipe.epochs)
-        for logs in state.log_history:  # of a training that is taken up again
-            self._note(logs)
-        self._read = 0.0  # the trainer counts anew
-        self._earlier_tokens = self.tokens
+        self.losses = [float(logs["loss"]) for logs in state.log_history]  # of a training that is taken up again
+        self.tokens = self._before.tokens
         self._began = self._saved = time.monotonic()
-
-    def _note(self, logs: dict[str, Any]) -> None:
-        self.losses.append(float(logs["loss"]))
-        if logs["num_tokens"] < self._read:
-            self._read = 0.0
-        self.tokens += round(logs["num_tokens"] - self._read)
-        self._read = logs["num_tokens"]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if logs is None or "loss" not in logs:
             return
         if not torch.isfinite(torch.tensor(logs["loss"])):
             raise WgError(f"The loss is {logs['loss']} at step {state.global_step}: lower the learning rate.")
-        self._note(logs)
+        self.losses.append(float(logs["loss"]))
+        read = round(logs["num_tokens"])  # since this call began
+        self.tokens = self._before.tokens + read
         if self._progress:
-            speed = (self.tokens - self._earlier_tokens) / (time.monotonic() - self._began)
+            speed = read / (time.monotonic() - self._began)
             self._progress(state.global_step, state.max_steps, self.losses[-1], speed)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -477,14 +492,13 @@ class _Keeper(TrainerCallback):
         weights = processes.adapter_weights(trainer.model_wrapped) if step in self._checkpoints else None
         with enough_room(run.out.parent, self.lost()):
             if step in self._checkpoints and processes.is_main():
-                place = run.out / CHECKPOINTS / f"step-{step:06d}"
-                unfinished = run.resume.path / "checkpoint" / place.name
+                unfinished = run.resume.adapter
                 shutil.rmtree(unfinished, ignore_errors=True)
                 unfinished.mkdir(parents=True)
-                spent = run.spent(self._before)
-                run.write_adapter(unfinished, self._model, weights, self.losses, self.tokens, spent, steps)
-                publish_folder(unfinished, place)
-            with run.resume.saving(run.spent(self._before)) as folder:
+                spent = run.spent(self._before, self.tokens)
+                run.write_adapter(unfinished, self._model, weights, self.losses, spent, steps)
+                publish_folder(unfinished, run.resume.checkpoints / f"step-{step:06d}")
+            with run.resume.saving(run.spent(self._before, self.tokens)) as folder:
                 trainer.write_state(folder)
         self._saved = time.monotonic()
 

@@ -13,7 +13,8 @@ from wg_evals.training.api.recipe import ApiRecipe
 from wg_evals.training.api.state import STATE, read_state
 
 if TYPE_CHECKING:
-    from wg_evals.training.api.run import Progress, Say
+    from wg_evals.training.api.patience import Say
+    from wg_evals.training.api.run import Progress
 
 DEFAULT_HOME = Path("adapters")
 PRICES = Path("configs/prices.yaml")
@@ -47,19 +48,23 @@ def list_command(root: Path) -> None:
     if not folders:
         click.echo(f"No jobs under '{root}'.")
     for folder in folders:
-        if not (folder / MANIFEST).is_file():
-            state = read_state(folder)
-            ended = state.ended if state else None
-            click.echo(
-                f"{folder}: no model{f': {ended}' if ended else ' yet; run the same command again to follow it'}"
-            )
-            continue
-        made = read_api_manifest(folder)
-        context = made.intervention.name if made.intervention else "none"
-        click.echo(
-            f"{folder}: {made.model} from {made.base}; {made.domain or 'rows of its own'}, {made.dataset}; "
-            f"intervention: {context}; seed {made.seed}; {len(made.checkpoints)} checkpoints"
-        )
+        try:
+            click.echo(f"{folder}: {_what_became_of(folder)}")
+        except (WgError, OSError) as ex:  # the others can be read
+            click.echo(f"{folder}: {ex}")
+
+
+def _what_became_of(folder: Path) -> str:
+    if not (folder / MANIFEST).is_file():
+        state = read_state(folder)
+        ended = state.ended if state else None
+        return f"no model{f': {ended}' if ended else ' yet; run the same command again to follow it'}"
+    made = read_api_manifest(folder)
+    context = made.intervention.name if made.intervention else "none"
+    return (
+        f"{made.model} from {made.base}; {made.domain or 'rows of its own'}, {made.dataset}; "
+        f"intervention: {context}; seed {made.seed}; {len(made.checkpoints)} checkpoints"
+    )
 
 
 def train_and_tell(recipe: ApiRecipe, out: Path, *, force: bool, say: "Say", progress: "Progress") -> None:
@@ -73,13 +78,13 @@ def train_and_tell(recipe: ApiRecipe, out: Path, *, force: bool, say: "Say", pro
         progress: Told of the job's steps.
 
     Raises:
-        WgError: As `train_by_api`, or the folder is taken.
+        WgError: As `train_by_api`.
         SystemExit: Ctrl-C; the job goes on.
     """
     from wg_evals.training.api.provider import open_provider
     from wg_evals.training.api.run import train_by_api
+    from wg_evals.training.card import evaluation
 
-    _refuse_taken(out, force)
     try:
         made = train_by_api(recipe, out, open_provider(recipe.backend), say=say, progress=progress, force=force)
     except KeyboardInterrupt:
@@ -92,20 +97,45 @@ def train_and_tell(recipe: ApiRecipe, out: Path, *, force: bool, say: "Say", pro
     for checkpoint in made.checkpoints:
         click.echo(f"  after step {checkpoint.step}: {checkpoint.model}")
     click.echo(f"Manifest: {out / MANIFEST}")
-    click.echo(f"Evaluate it: inspect eval wg_evals/worldview --model {made.model} --model-role grader=openai/gpt-4.1")
+    click.echo(f"Evaluate it: {evaluation(made.model, recipe.domain)} --model-role grader=openai/gpt-4.1")
 
 
-def plan_and_tell(recipe: ApiRecipe) -> None:
-    """Print what a training behind an API would do, and what it costs where configs/prices.yaml is at hand."""
+def plan_and_tell(recipe: ApiRecipe, out: Path, *, force: bool) -> None:
+    """Print what a training behind an API would do, and what it costs where configs/prices.yaml is at hand.
+
+    Args:
+        recipe: What to train on what.
+        out: The output folder.
+        force: Whether it would begin anew where a job has ended.
+
+    Raises:
+        WgError: What would stop it: rows that the API would refuse, or a folder that is taken.
+    """
     from wg_evals.planning.prices import read_prices
     from wg_evals.training.api.plan import plan_lines
+    from wg_evals.training.api.run import check_same
+    from wg_evals.training.api.upload import training_data
+    from wg_evals.training.rows import training_rows
 
     prices = read_prices(PRICES) if PRICES.is_file() else None
-    for line in [*plan_lines(recipe, prices), "Nothing was uploaded."]:
+    for line in [*plan_lines(recipe, prices), f"Output: {out}"]:
         click.echo(line)
+    rows = training_rows(recipe)
+    training_data(rows.conversations, recipe.backend)
+    refuse_taken(out, force)
+    state = None if force else read_state(out)
+    if state is not None:
+        check_same(state, recipe, rows, out)
+        click.echo(f"It would go on with what was begun there{f': job {state.job_id}' if state.job_id else ''}.")
+    click.echo("Nothing was uploaded.")
 
 
-def _refuse_taken(out: Path, force: bool) -> None:
+def refuse_taken(out: Path, force: bool) -> None:
+    """Refuse an output folder that holds a model, unless forced, or anything that is not ours.
+
+    Raises:
+        WgError: It is taken.
+    """
     if (out / MANIFEST).is_file():
         made = read_api_manifest(out)
         if not force:
@@ -113,8 +143,13 @@ def _refuse_taken(out: Path, force: bool) -> None:
                 f"The job of '{out}' has made its model already: {made.model}. Give another --out, or --force for a "
                 "new job."
             )
-    elif out.exists() and not (out / STATE).is_file() and any(out.iterdir()):
+    elif out.exists() and not (out / STATE).is_file() and not all(_is_left_over(path) for path in out.iterdir()):
         raise WgError(f"'{out}' is there and holds something else: give another --out.")
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a run that was killed, or whose disk was full, left this behind before there was a state."""
+    return any(path.match(pattern) for pattern in ("*wg-evals-*.jsonl*", f".{STATE}.*.tmp"))
 
 
 def _left_running(out: Path) -> str:

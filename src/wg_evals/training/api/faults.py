@@ -36,7 +36,7 @@ _MEANINGS = (
         "the output folder: look at the row that the message names.",
     ),
     (
-        r"model_not_found|does not exist|not (available|supported) for fine.?tuning|model_not_available",
+        r"model_not_found|\bmodel\W+\S+ does not exist|not (available|supported) for fine.?tuning|model_not_available",
         "{api} has no such model to fine-tune under this name: look up `base` in its list of models.",
     ),
 )

@@ -15,14 +15,14 @@ from openai.types.fine_tuning import FineTuningJob
 from wg_evals.api_models import ApiCheckpoint
 from wg_evals.errors import WgError
 from wg_evals.training.api.faults import in_words, quoted
-from wg_evals.training.api.provider import Event, Job, RefusedError, TryAgain, retry_after
+from wg_evals.training.api.provider import NOT_DONE, Event, Job, MissingError, RefusedError, TryAgain, retry_after
 from wg_evals.training.api.recipe import ApiRecipe, OpenAISettings
 
 RUN = "wg_evals_run"
 """The key of a job's metadata by which a run finds its job again."""
 
 _QUICK_SECONDS = 30.0
-"""For a question about a job. An upload has the client's own ten minutes."""
+"""For a question about a job. Uploads and creations, not to be repeated unasked, have the client's own ten minutes."""
 
 _NOT_ALLOWED = (
     "This account or key may not do that at OpenAI. Fine-tuning needs an account that is let in (self-serve "
@@ -64,7 +64,7 @@ class OpenAIProvider:
     def create(self, recipe: ApiRecipe, file_id: str, run: str) -> Job:
         settings = recipe.openai or OpenAISettings()
         with _faults():
-            job = self._quick.fine_tuning.jobs.create(
+            job = self._client.fine_tuning.jobs.create(
                 model=recipe.base,
                 training_file=file_id,
                 method={
@@ -154,15 +154,19 @@ def _faults() -> Iterator[None]:
         ) from None
     except openai.PermissionDeniedError as ex:
         raise RefusedError(in_words("OpenAI", ex.code, _message(ex), _NOT_ALLOWED)) from None
+    except openai.NotFoundError as ex:
+        raise MissingError(in_words("OpenAI", ex.code or ex.type, _message(ex))) from None
     except openai.APIStatusError as ex:
         code = ex.code or ex.type
         waits = ex.status_code in (408, 409, 429) or ex.status_code >= 500
         if waits and code not in _NO_MONEY:
-            raise TryAgain(f"HTTP {ex.status_code}: {_message(ex)}", retry_after(ex.response.headers)) from None
+            reason, perhaps_done = f"HTTP {ex.status_code}: {_message(ex)}", ex.status_code not in NOT_DONE
+            raise TryAgain(reason, retry_after(ex.response.headers), perhaps_done=perhaps_done) from None
         raise RefusedError(in_words("OpenAI", code, _message(ex))) from None
     except openai.APIConnectionError as ex:
         raise TryAgain(f"no connection: {ex.__cause__ or ex}") from None
-    except openai.APIResponseValidationError as ex:
+    except (openai.APIResponseValidationError, ValueError, AttributeError) as ex:
+        # the client takes whatever comes with status 200, a proxy's page too, for what it asked for
         raise TryAgain(f"an answer that is not OpenAI's: {ex}") from None
 
 

@@ -44,17 +44,27 @@ class Event(NamedTuple):
 
 
 class TryAgain(Exception):
-    """Nothing is wrong with what was asked; the same may work later. It may also have worked, unheard of."""
+    """Nothing is wrong with what was asked; the same may work later."""
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
+    def __init__(self, reason: str, wait: float | None = None, *, perhaps_done: bool = True) -> None:
         super().__init__(reason)
         self.reason = reason
         self.wait = wait
         """Seconds to wait at least, where the server says so."""
+        self.perhaps_done = perhaps_done
+        """Whether it may have been done all the same, its answer lost."""
 
 
 class RefusedError(WgError):
     """The API will not do it, and would not if asked again."""
+
+
+class MissingError(RefusedError):
+    """The API has nothing at this address: no job of this id, for example."""
+
+
+NOT_DONE = (409, 429)
+"""HTTP statuses to try again after, which say that nothing was done; after the others it may have been."""
 
 
 class Provider(Protocol):

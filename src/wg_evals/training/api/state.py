@@ -17,6 +17,10 @@ from wg_evals.training.api.recipe import ApiRecipe, Backend
 STATE = "job.json"
 
 
+class HeldError(WgError):
+    """Another process is at work in the folder."""
+
+
 class JobState(BaseModel):
     """What was made at the API for a recipe, as far as it has got."""
 
@@ -87,7 +91,7 @@ def alone(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder while the block runs: two of them would make two jobs.
 
     Raises:
-        WgError: Another one is in it.
+        HeldError: Another one is in it.
     """
     if sys.platform == "win32":  # pragma: no cover - no flock there
         yield
@@ -99,7 +103,7 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise WgError(f"Another process is following the job of '{folder}'; leave it to that one.") from None
+            raise HeldError(f"Another process is following the job of '{folder}'; leave it to that one.") from None
         yield
     finally:
         os.close(descriptor)

@@ -17,11 +17,14 @@ import httpx2
 from wg_evals.api_models import ApiCheckpoint
 from wg_evals.errors import WgError
 from wg_evals.training.api.faults import in_words, quoted
-from wg_evals.training.api.provider import Event, Job, RefusedError, TryAgain, retry_after
+from wg_evals.training.api.provider import NOT_DONE, Event, Job, MissingError, RefusedError, TryAgain, retry_after
 from wg_evals.training.api.recipe import ApiRecipe
 
 _ADDRESS = "https://api.together.xyz/v1"
-_TIMEOUT = httpx2.Timeout(30.0, write=600.0)
+_QUICK_SECONDS = 30.0
+"""For a question about a job."""
+_CREATION_SECONDS = 600.0
+"""A creation whose answer is slow must not be repeated unasked."""
 
 _HYPERPARAMETERS = (
     "n_epochs",
@@ -36,7 +39,12 @@ _HYPERPARAMETERS = (
     "training_type",
     "training_method",
 )
-_ENDS: Mapping[str, Any] = {"completed": "succeeded", "error": "failed", "cancelled": "cancelled"}
+_ENDS: Mapping[str, Any] = {
+    "completed": "succeeded",
+    "error": "failed",
+    "user_error": "failed",  # in its package, not in its published schema
+    "cancelled": "cancelled",
+}
 
 
 class TogetherProvider:
@@ -52,8 +60,8 @@ class TogetherProvider:
         address = os.environ.get("TOGETHER_BASE_URL", _ADDRESS).rstrip("/")
         # with and without /v1: Inspect's provider and Together's own client read this variable differently
         self._address = f"{address.removesuffix('/v1')}/v1"
-        self._http = httpx2.Client(headers={"Authorization": f"Bearer {key}"}, timeout=_TIMEOUT)
-        self._storage = httpx2.Client(timeout=_TIMEOUT)  # the key is for Together alone
+        self._http = httpx2.Client(headers={"Authorization": f"Bearer {key}"}, timeout=_timeout())
+        self._storage = httpx2.Client(timeout=_timeout())  # the key is for Together alone
 
     def find_file(self, path: Path) -> str | None:
         """Files are found by their contents when they are uploaded again; nothing need be looked for."""
@@ -71,6 +79,7 @@ class TogetherProvider:
             fields = {name: (None, value) for name, value in about.items()}
             answer = self._http.post(f"{self._address}/files", files=fields, follow_redirects=False)
             if answer.status_code == 409 and (there := _json(answer).get("file_id")):
+                self._preprocess(str(there), again=True)  # an earlier try may have got no further than the contents
                 return str(there)
             place, file_id = answer.headers.get("location"), answer.headers.get("x-together-file-id")
             if answer.status_code >= 400:
@@ -80,8 +89,15 @@ class TogetherProvider:
             stored = self._storage.put(place, content=data)
             if stored.status_code != 200:
                 raise TryAgain(f"the storage answered HTTP {stored.status_code}")
-        self._ask("POST", f"/files/{file_id}/preprocess")
+        self._preprocess(str(file_id), again=False)
         return str(file_id)
+
+    def _preprocess(self, file_id: str, *, again: bool) -> None:
+        """Have a file made ready for jobs. Asked again, Together may refuse it as done."""
+        with _faults():
+            answer = self._http.post(f"{self._address}/files/{file_id}/preprocess")
+        if answer.status_code >= 400 and not (again and answer.status_code in (400, 409)):
+            _refuse(answer)
 
     def find_job(self, run: str, file_id: str) -> Job | None:
         for job in self._ask("GET", "/fine-tunes").get("data", []):
@@ -118,7 +134,7 @@ class TogetherProvider:
             },
             "training_method": {"method": "sft", "train_on_inputs": False},
         }
-        return self._job(self._ask("POST", "/fine-tunes", asked))
+        return self._job(self._ask("POST", "/fine-tunes", asked, _CREATION_SECONDS))
 
     def job(self, job_id: str) -> Job:
         return self._job(self._ask("GET", f"/fine-tunes/{job_id}"))
@@ -158,20 +174,27 @@ class TogetherProvider:
 
     def _reason(self, job_id: str) -> str:
         """A job does not say why it failed; its last event of that kind does."""
-        found = self._ask("GET", f"/fine-tunes/{job_id}/events").get("data", [])
+        try:
+            found = self._ask("GET", f"/fine-tunes/{job_id}/events").get("data", [])
+        except (TryAgain, RefusedError):  # that it failed is known, and is told all the same
+            return "its events, which say why, could not be read; look at the job on Together's own page."
         told = sorted(found, key=lambda e: str(e.get("created_at")))
         errors = [e for e in told if "error" in str(e.get("level")).lower()] or told
         return in_words(self.name, None, str(errors[-1].get("message")) if errors else None)
 
-    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, body: Any = None, read_seconds: float | None = None) -> dict[str, Any]:
         with _faults():
-            answer = self._http.request(method, self._address + path, json=body)
+            answer = self._http.request(method, self._address + path, json=body, timeout=_timeout(read_seconds))
         if answer.status_code >= 400:
             _refuse(answer)
         found = _json(answer)
         if not found:
             raise TryAgain("an answer that is not Together's")
         return found
+
+
+def _timeout(read_seconds: float | None = None) -> httpx2.Timeout:
+    return httpx2.Timeout(_QUICK_SECONDS, read=read_seconds or _QUICK_SECONDS, write=600.0)
 
 
 def _json(answer: httpx2.Response) -> dict[str, Any]:
@@ -188,7 +211,8 @@ def _refuse(answer: httpx2.Response) -> NoReturn:
     message, code = str(said.get("message") or "")[:500], said.get("code") or said.get("type")
     status = answer.status_code
     if status in (408, 409, 429) or status >= 500:
-        raise TryAgain(f"HTTP {status}: {message}", retry_after(answer.headers))
+        wait, perhaps_done = retry_after(answer.headers), status not in NOT_DONE
+        raise TryAgain(f"HTTP {status}: {message}", wait, perhaps_done=perhaps_done)
     code = str(code) if code else None
     if status == 401:
         raise RefusedError(
@@ -198,6 +222,8 @@ def _refuse(answer: httpx2.Response) -> NoReturn:
     if status == 402:
         no_credit = "The account at Together has no credit left for this: look at its billing."
         raise RefusedError(f"{no_credit} {quoted('Together', code, message)}")
+    if status == 404:
+        raise MissingError(in_words("Together", code, message))
     raise RefusedError(in_words("Together", code, message))
 
 
