@@ -8,8 +8,8 @@ from typing import Any
 
 from fine_tuning_stub import Stub
 from wg_evals.api_models import ApiModelManifest
+from wg_evals.training.api.backends import open_provider
 from wg_evals.training.api.patience import Pace
-from wg_evals.training.api.provider import open_provider
 from wg_evals.training.api.recipe import ApiRecipe, load_any_recipe
 from wg_evals.training.api.run import train_by_api
 from wg_evals.training.recipe import resolve_recipe
@@ -29,7 +29,7 @@ CLIENT = """
 import sys
 from pathlib import Path
 from wg_evals.training.api.patience import Pace
-from wg_evals.training.api.provider import open_provider
+from wg_evals.training.api.backends import open_provider
 from wg_evals.training.api.recipe import load_any_recipe
 from wg_evals.training.api.run import train_by_api
 from wg_evals.training.recipe import resolve_recipe

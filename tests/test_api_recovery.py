@@ -29,9 +29,10 @@ from api_training import (
 from fine_tuning_stub import COMPLETED, RUNNING, SUCCEEDED, Fault, event, fine_tuning
 from wg_evals.cli import main
 from wg_evals.errors import WgError
+from wg_evals.training.api.backends import open_provider
 from wg_evals.training.api.faults import in_words
 from wg_evals.training.api.patience import Pace
-from wg_evals.training.api.provider import LONGEST_WAIT_SECONDS, MissingError, RefusedError, open_provider
+from wg_evals.training.api.provider import LONGEST_WAIT_SECONDS, MissingError, RefusedError
 from wg_evals.training.api.run import cancel_job, train_by_api
 from wg_evals.training.api.state import alone, begin, read_state, write_state
 

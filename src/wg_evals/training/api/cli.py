@@ -29,7 +29,7 @@ def job_group() -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 def cancel_command(folder: Path) -> None:
     """End the job that `wg-evals train` began in FOLDER. What was trained until then is billed."""
-    from wg_evals.training.api.provider import open_provider
+    from wg_evals.training.api.backends import open_provider
     from wg_evals.training.api.run import cancel_job
 
     state = read_state(folder)
@@ -81,7 +81,7 @@ def train_and_tell(recipe: ApiRecipe, out: Path, *, force: bool, say: "Say", pro
         WgError: As `train_by_api`.
         SystemExit: Ctrl-C; the job goes on.
     """
-    from wg_evals.training.api.provider import open_provider
+    from wg_evals.training.api.backends import open_provider
     from wg_evals.training.api.run import train_by_api
     from wg_evals.training.card import evaluation
 

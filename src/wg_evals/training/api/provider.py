@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from wg_evals.api_models import ApiCheckpoint
 from wg_evals.errors import WgError
-from wg_evals.training.api.recipe import ApiRecipe, Backend
+from wg_evals.training.api.recipe import ApiRecipe
 
 LONGEST_WAIT_SECONDS = 3600.0
 """The most that a server's Retry-After is listened to."""
@@ -98,21 +98,6 @@ class Provider(Protocol):
 
     def checkpoints(self, job_id: str) -> list[ApiCheckpoint]:
         """The model's earlier states, by step, as Inspect names them."""
-
-
-def open_provider(backend: Backend) -> Provider:
-    """The API of a recipe's `backend`.
-
-    Raises:
-        WgError: No key for it.
-    """
-    if backend == "openai":
-        from wg_evals.training.api.openai import OpenAIProvider
-
-        return OpenAIProvider()
-    from wg_evals.training.api.together import TogetherProvider
-
-    return TogetherProvider()
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
