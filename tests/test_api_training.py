@@ -40,9 +40,10 @@ from wg_evals.errors import CatalogError, UnknownNameError, WgError
 from wg_evals.interventions import Message
 from wg_evals.planning.prices import Price, Prices
 from wg_evals.study.spec import load_study
+from wg_evals.training.api.backends import open_provider
 from wg_evals.training.api.faults import in_words
 from wg_evals.training.api.plan import plan_lines
-from wg_evals.training.api.provider import LONGEST_WAIT_SECONDS, RefusedError, open_provider, retry_after
+from wg_evals.training.api.provider import LONGEST_WAIT_SECONDS, RefusedError, retry_after
 from wg_evals.training.api.recipe import load_any_recipe
 from wg_evals.training.api.run import cancel_job
 from wg_evals.training.api.state import STATE, alone, read_state
