@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from inspect_ai.log import ProvenanceData, invalidate_samples, read_eval_log, write_eval_log
 
 from evaluating import evaluate, mock
 from plain_logs import BAD, GOOD, NONE, VAGUE, adapter_folder, write_plain
@@ -140,7 +141,6 @@ def test_bad_logs_are_named_with_their_reason_and_never_counted(tmp_path: Path) 
 
 def test_a_log_in_the_middle_of_its_run_is_called_running(tmp_path: Path) -> None:
     import inspect_ai._util.zipfile  # noqa: F401
-    from inspect_ai.log import read_eval_log
 
     write_plain(tmp_path / "good.eval", "openai/base", TWO)
     header = read_eval_log(str(tmp_path / "good.eval"), header_only=True)
@@ -253,7 +253,6 @@ def test_ratings_are_numbers_and_an_escape_is_told_by_its_reason(tmp_path: Path)
 
 
 def test_a_rubric_without_a_single_value_is_named_and_the_rest_counts(tmp_path: Path) -> None:
-    from inspect_ai.log import read_eval_log, write_eval_log
     from inspect_ai.scorer import Score
 
     path = write_plain(tmp_path / "a.eval", "openai/a", TWO)
@@ -299,3 +298,64 @@ def test_the_bench_reads_compares_and_reports_what_it_wrote(tmp_path: Path) -> N
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "1,000 answers in 5 logs" in page and "The electric telegraph" in page
     assert found["report: peak memory"] > 50
+
+
+def test_of_two_logs_of_a_cell_the_one_with_more_verdicts_counts_not_the_one_with_more_rows(tmp_path: Path) -> None:
+    write_plain(tmp_path / "hardly-judged.eval", "openai/base", {"wish-1": [NONE] * 9 + [GOOD]})
+    write_plain(tmp_path / "judged.eval", "openai/base", {"wish-1": [BAD] * 9})
+    found = frame(tmp_path)
+    assert found.cells[["log", "included"]].values.tolist() == [["judged.eval", 9]]
+    assert left_out(found) == {"hardly-judged.eval": "superseded"}
+
+
+@pytest.mark.parametrize("suffix", [".eval", ".json"])
+def test_answers_that_were_invalidated_in_inspect_are_left_out_with_the_reason(tmp_path: Path, suffix: str) -> None:
+    some = write_plain(tmp_path / f"2026-01-01T00-00-00_some{suffix}", "openai/a", TWO)
+    every = write_plain(tmp_path / f"2026-01-01T00-00-00_every{suffix}", "openai/b", TWO)
+    for path, wanted in ((some, 3), (every, 4)):
+        log = read_eval_log(str(path))
+        for sample in log.samples or []:
+            sample.uuid = f"{sample.id}, {sample.epoch}"
+        uuids = [str(s.uuid) for s in log.samples or []][:wanted]
+        write_eval_log(invalidate_samples(log, uuids, ProvenanceData(author="me", reason="wrong prompt")), str(path))
+    found = frame(tmp_path)
+    assert found.samples[["log", "question", "epoch"]].values.tolist() == [[some.name, "wish-1", 2]]
+    assert left_out(found) == {some.name: "invalidated", every.name: "invalidated"}
+    why = dict(zip(found.left_out["log"], found.left_out["why"], strict=True))
+    assert why[some.name] == "3 of its 4 answers were marked as invalid in Inspect (wrong prompt); the others count."
+    assert why[every.name] == "All of its 4 answers were marked as invalid in Inspect (wrong prompt)."
+
+
+def test_a_manifest_is_not_taken_for_that_of_another_adapter_in_a_folder_of_the_same_name(tmp_path: Path) -> None:
+    adapter_folder(tmp_path / "adapters" / "plain", seed=5)
+    write_plain(tmp_path / "moved.eval", "vllm/meta/base:/elsewhere/adapters/plain", TWO)
+    write_plain(tmp_path / "other-base.eval", "vllm/other/model:/elsewhere/adapters/plain", TWO)
+    write_plain(tmp_path / "other-folder.eval", "vllm/meta/base:/somebody/elses/plain", TWO)
+    cells = frame(tmp_path).cells.set_index("log")
+    assert cells["role"].to_dict() == {
+        "moved.eval": "plain",
+        "other-base.eval": "adapter",
+        "other-folder.eval": "adapter",
+    }
+    assert cells.loc["other-base.eval", "base"] == "other/model"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "placement", "context"),
+    [
+        ("mine", "A text that no catalogue has.", "system", "unknown"),
+        ("mine", "A text that no catalogue has.", "before", "unknown"),
+        ("date-1850", "Today is 25 January 1850.", "own-line", "as_trained"),
+        ("date-1850", "Today is 25 January 1850.", "system", "unknown"),
+        ("mine", "Another text.", "before", "other"),
+    ],
+)
+def test_whether_a_prefix_is_that_of_the_training_is_unknown_where_its_placement_is(
+    tmp_path: Path, name: str, text: str, placement: str, context: str
+) -> None:
+    trained_text = "A text that no catalogue has." if name == "mine" else text
+    about = {"adapter": "/gone/x", "adapter_sha256": "s", "trained_on": "birds/train", "trained_with": name,
+             "trained_with_text": trained_text, "training_seed": 1}  # fmt: skip
+    under = {"intervention": name, "intervention_text": text, "placement": placement}
+    write_plain(tmp_path / "a.eval", "vllm/meta/base:/gone/x", TWO, about=about, under=under)
+    assert frame(tmp_path).cells["context"].tolist() == [context]

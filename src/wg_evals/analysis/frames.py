@@ -53,9 +53,20 @@ SAMPLE_COLUMNS = ["question", "topic", "epoch", "included", "expressed", "reason
 LEFT_OUT_COLUMNS = ["log", "what", "why", "instead"]
 
 What = Literal[
-    "unreadable", "running", "failed", "other task", "older version", "superseded", "not planned", "no verdict"
+    "unreadable",
+    "running",
+    "failed",
+    "other task",
+    "older version",
+    "superseded",
+    "not planned",
+    "no verdict",
+    "invalidated",
 ]
-"""Why a log is left out, in a word. A `no verdict` of a single rubric leaves out that rubric and not the log."""
+"""Why a log is left out, in a word.
+
+A `no verdict` of a single rubric leaves out that rubric and not the log, and so do `invalidated` answers.
+"""
 
 
 @dataclass(frozen=True)
@@ -161,8 +172,11 @@ class _Reading:
     def take(self, path: Path) -> None:
         """Read a log and keep it, or say why not."""
         try:
-            cell = self._cell(path, read_log_file(path))
-            self.kept.append(_Kept(cell, self._name(path)))
+            file = read_log_file(path)
+            self.kept.append(_Kept(self._cell(path, file), self._name(path)))
+            if file.invalidated:
+                why = f"{len(file.invalidated)} of its {_invalidated(file)}; the others count."
+                self._leave(path, "invalidated", why)
         except UnreadableLogError as ex:
             self._leave(path, "unreadable", ex.text)
         except _LeftOutError as ex:
@@ -200,6 +214,8 @@ class _Reading:
                 "failed",
                 f"Its run ended with '{header['status']}' ({said[:200]}). `inspect eval-retry` goes on with it.",
             )
+        if file.invalidated and not file.samples:
+            raise _LeftOutError("invalidated", f"All of its {_invalidated(file)}.")
         if not any(_verdict(s)[2] != "unscored" for s in file.samples):
             raise _LeftOutError("no verdict", f"Not one of its {len(file.samples)} answers has a verdict.")
         first: Mapping[str, Any] = file.samples[0].get("metadata") or {}
@@ -286,9 +302,12 @@ class _Reading:
         return groups.values()
 
     def _once(self, group: list["_Kept"]) -> Iterator["_Kept"]:
-        """Of several logs of one cell the fullest, then the newest; another counts too only with other questions."""
+        """Of several logs of one cell the one with most verdicts, then the newest.
+
+        Another counts too only with other questions.
+        """
         taken: list[_Kept] = []
-        for k in sorted(group, key=lambda k: (len(k.epochs), k.created), reverse=True):
+        for k in sorted(group, key=lambda k: (k.scored, k.created), reverse=True):
             same = next((t for t in taken if t.asked & k.asked), None)
             if same is None:
                 taken.append(k)
@@ -330,6 +349,11 @@ class _Kept:
                 self.rubrics.setdefault(rubric, [None] * len(samples))[i] = value
 
     @property
+    def scored(self) -> int:
+        """How many of its answers have a verdict."""
+        return len(self.reason) - self.reason.count("unscored")
+
+    @property
     def judged_by(self) -> str:
         return judged_by(self.header)
 
@@ -347,7 +371,6 @@ class _Kept:
         cell, who, spec = self.cell, self.cell.subject, self.header["eval"]
         about: Mapping[str, Any] = spec.get("metadata") or {}
         used = who.intervention
-        unscored = self.reason.count("unscored")
         return {
             "domain": cell.domain,
             "trait": cell.trait,
@@ -368,8 +391,8 @@ class _Kept:
             "battery": cell.battery,
             "n": len(self.reason),
             "included": sum(self.included),
-            "excluded": len(self.reason) - sum(self.included) - unscored,
-            "unscored": unscored,
+            "excluded": self.scored - sum(self.included),
+            "unscored": len(self.reason) - self.scored,
             "expressed": sum(self.expressed),
             **self._interval(),
             "grading": about.get("grading", UNKNOWN),
@@ -445,6 +468,11 @@ def _verdict(sample: Mapping[str, Any]) -> tuple[bool, bool, str]:
     return included, included and bool(value.get("expressed")), str(value.get("reason") or "unscored")
 
 
+def _invalidated(file: LogFile) -> str:
+    reasons = ", ".join(sorted(set(filter(None, file.invalidated)))) or "no reason given"
+    return f"{len(file.samples) + len(file.invalidated)} answers were marked as invalid in Inspect ({reasons})"
+
+
 def _ratings(sample: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, score in (sample.get("scores") or {}).items():
         if name == PUBLISHED and isinstance(score["value"], dict):
@@ -481,9 +509,11 @@ def _context(who: Subject, under: Intervention | None) -> str:
     if who.trained_with == UNKNOWN:
         return UNKNOWN
     trained = who.intervention
-    if trained is None or trained.placement != under.placement or not same_text(trained.text, under.text):
+    if trained is None or not same_text(trained.text, under.text):
         return "other"
-    return "as_trained"
+    if trained.placement == under.placement:
+        return "as_trained"
+    return "other" if who.placement_known else UNKNOWN
 
 
 @cache

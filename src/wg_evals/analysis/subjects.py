@@ -36,6 +36,8 @@ class Subject(NamedTuple):
     """The training step; None for a finished training, and for a base."""
     steps: int | None = None
     """How many steps of training it has behind it, as far as its manifest tells."""
+    placement_known: bool = True
+    """Whether `intervention` has the placement of the training, and not the catalogue's or none in its place."""
 
     @property
     def role(self) -> str:
@@ -56,8 +58,8 @@ class Manifests:
     by_name: dict[str, ApiModelManifest] = field(default_factory=dict)
     """Models behind an API, and their checkpoints."""
     by_sha256: dict[str, AdapterManifest] = field(default_factory=dict)
-    by_folder: dict[str, AdapterManifest | None] = field(default_factory=dict)
-    """By the last part of the folder's path; None where two share it."""
+    by_folder: dict[tuple[str, ...], AdapterManifest | None] = field(default_factory=dict)
+    """By the last two parts of the folder's path; None where two share them."""
     bases: dict[str, str] = field(default_factory=dict)
     """A base's name, by its path."""
 
@@ -69,21 +71,25 @@ class Manifests:
             found.by_name.update(api_models(folder))
             for path in sorted(folder.rglob(MANIFEST)):
                 try:
-                    found.add(path.parent.name, parse_manifest(path))
+                    found.add(path.parent, parse_manifest(path))
                 except WgError:
                     continue  # of a model behind an API, or of a base
         return found
 
-    def add(self, folder: str, manifest: AdapterManifest) -> None:
+    def add(self, folder: Path, manifest: AdapterManifest) -> None:
         """Note down an adapter's manifest."""
         self.by_sha256[manifest.adapter_sha256] = manifest
-        known = self.by_folder.get(folder, manifest)
+        place = folder.parts[-2:]
+        known = self.by_folder.get(place, manifest)
         same = known is not None and known.adapter_sha256 == manifest.adapter_sha256
-        self.by_folder[folder] = manifest if same else None
+        self.by_folder[place] = manifest if same else None
         self.bases[manifest.base.path] = manifest.base.name
 
-    def of_adapter(self, path: str, sha256: str | None) -> AdapterManifest | None:
-        """The manifest of an adapter: by its digest, else where its path says, else by its folder's name."""
+    def of_adapter(self, path: str, sha256: str | None, base: str | None) -> AdapterManifest | None:
+        """The manifest of an adapter: by its digest, else where its path says, else in a folder that was moved.
+
+        A folder that was moved is known by the last two parts of its path, and must be of the base that the log names.
+        """
         if sha256 in self.by_sha256:
             return self.by_sha256[str(sha256)]
         here = Path(path).expanduser() / MANIFEST
@@ -94,9 +100,11 @@ class Manifests:
                 return None
             if sha256 not in (None, manifest.adapter_sha256):
                 return None  # another one has been trained into its place
-            self.add(here.parent.name, manifest)
+            self.add(here.parent, manifest)
             return manifest
-        return self.by_folder.get(Path(path).name) if sha256 is None else None
+        moved = self.by_folder.get(Path(path).parts[-2:]) if sha256 is None and base else None
+        same_base = moved is not None and self.base_name(str(base)) == self.base_name(moved.base.name)
+        return moved if same_base else None
 
     def base_name(self, name: str) -> str:
         """One name for a base that may be given by name or by path."""
@@ -125,7 +133,7 @@ def subject(header: Mapping[str, Any], manifests: Manifests) -> Subject:
         return _behind_api(model, behind_api, domain)
     base, adapter = _parts(spec, about)
     if adapter is not None:
-        manifest = manifests.of_adapter(adapter, about.get("adapter_sha256"))
+        manifest = manifests.of_adapter(adapter, about.get("adapter_sha256"), base)
         if manifest is not None:
             return _by_manifest(model, manifest, domain, manifests)
         base = manifests.base_name(base) if base else UNKNOWN
@@ -220,15 +228,14 @@ def _by_metadata(model: str, base: str, about: Mapping[str, Any], domain: str) -
     trained_on, _, dataset = str(about.get("trained_on", UNKNOWN)).rpartition("/")
     used = None if name == NONE or not text else _known(name, text, domain)
     shown = intervention_name(used) if used else name
-    return Subject(
-        model, base, _dataset(trained_on or None, dataset, domain), shown, used, about.get("training_seed"), None
-    )
+    dataset = _dataset(trained_on or None, dataset, domain)
+    return Subject(model, base, dataset, shown, used, about.get("training_seed"), None, placement_known=False)
 
 
 def _known(name: str, text: str, domain: str) -> Intervention:
     from wg_evals.catalogue import load_domain
 
-    bare = Intervention(name=name, text=text)
+    bare = Intervention.model_construct(name=name, text=text, placement=None)
     try:
         found = load_domain(domain).intervention(name)
     except WgError:
