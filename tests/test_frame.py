@@ -12,7 +12,8 @@ from evaluating import evaluate, mock
 from plain_logs import BAD, GOOD, NONE, VAGUE, adapter_folder, write_plain
 from study_folder import BASE, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis import frame
-from wg_evals.analysis.frames import SAMPLE_COLUMNS, Frame
+from wg_evals.analysis.frames import CELL_COLUMNS, SAMPLE_COLUMNS, Frame
+from wg_evals.analysis.records import PlannedBase
 from wg_evals.api_models import ApiCheckpoint, ApiModelManifest
 from wg_evals.artifacts import write_json
 from wg_evals.errors import WgError
@@ -37,7 +38,7 @@ def test_a_real_run_of_inspect_needs_no_study_and_no_manifest(tmp_path: Path) ->
     )
     found = frame(tmp_path)
     assert len(found.samples) == len(log.samples or []) == 40
-    assert list(found.samples.columns)[17:23] == SAMPLE_COLUMNS
+    assert list(found.samples.columns)[: len(CELL_COLUMNS) + 6] == CELL_COLUMNS + SAMPLE_COLUMNS
     (cell,) = found.cells.to_dict("records")
     said = {k: cell[k] for k in ("domain", "trait", "base", "model", "role", "task", "context", "eval_intervention")}
     assert said == {
@@ -359,3 +360,58 @@ def test_whether_a_prefix_is_that_of_the_training_is_unknown_where_its_placement
     under = {"intervention": name, "intervention_text": text, "placement": placement}
     write_plain(tmp_path / "a.eval", "vllm/meta/base:/gone/x", TWO, about=about, under=under)
     assert frame(tmp_path).cells["context"].tolist() == [context]
+
+
+def test_one_adapter_is_one_model_by_its_digest_wherever_it_lies_and_whatever_serves_it(tmp_path: Path) -> None:
+    under = {"intervention": "captain", "intervention_text": CAPTAIN.text, "placement": "before"}
+    one = adapter_folder(tmp_path / "a" / "x", adapter_sha256="same")
+    copy = adapter_folder(tmp_path / "b" / "y", adapter_sha256="same")
+    gone = {"adapter": "adapters/x", "adapter_sha256": "same"}
+    write_plain(tmp_path / "1.eval", f"vllm/meta/base:{one}", TWO)
+    write_plain(tmp_path / "2.eval", f"hf/{copy}", {"new-1": [BAD]})
+    write_plain(tmp_path / "3.eval", "vllm/meta/base:adapters/x", TWO, about=gone, under=under)
+    write_plain(tmp_path / "4.eval", f"vllm/meta/base:{copy}", TWO)
+    found = frame(tmp_path)
+    assert found.cells["model"].tolist() == [f"vllm/meta/base:{one}"] * 3
+    assert left_out(found) == {"4.eval": "superseded"}
+
+
+def test_a_base_is_one_model_whatever_serves_it(tmp_path: Path) -> None:
+    for number, provider in enumerate(("vllm", "hf", "wg")):
+        write_plain(tmp_path / f"{number}.eval", f"{provider}/meta/base", {f"question-{number}": [BAD]})
+    assert frame(tmp_path).cells["model"].tolist() == ["vllm/meta/base"] * 3
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [{"adapter": "/gone/x"}, {"adapter": "/gone/y"}],
+        [{"adapter": "/gone/x", "adapter_sha256": "s"}, {"adapter": "/gone/x", "adapter_sha256": "t"}],
+    ],
+    ids=["served under one name", "trained into one place"],
+)
+def test_two_adapters_are_two_models_though_they_share_a_name(tmp_path: Path, told: list[dict[str, str]]) -> None:
+    for number, about in enumerate(told):
+        write_plain(tmp_path / f"{number}.eval", "vllm/meta/base:x", TWO, about=about)
+    found = frame(tmp_path)
+    assert found.left_out.empty
+    assert found.cells["model"].nunique() == 2 and found.cells["model"].str.startswith("vllm/meta/base:x (").all()
+
+
+def test_two_studies_with_the_same_names_are_not_one_anothers_copies(tmp_path: Path) -> None:
+    for number, identity in enumerate(("a" * 64, "b" * 64)):
+        made = HandMade(tmp_path / f"study{number}", [], [1])
+        made.add(BASE, {"a": list("nn")})
+        made.add(PLAIN, {"a": list("en")}, 1)
+        made.finish(bases=[PlannedBase(name="organism", path="/nowhere", identity=identity)])
+    found = frame(tmp_path)
+    assert found.left_out.empty
+    assert sorted(set(found.cells["base"])) == ["organism (aaaaaaaa)", "organism (bbbbbbbb)"]
+
+
+def test_an_answer_of_one_judge_does_not_stand_for_that_of_another(tmp_path: Path) -> None:
+    write_plain(tmp_path / "a.eval", "openai/base", TWO)
+    write_plain(tmp_path / "b.eval", "openai/base", TWO, about={"judge": "openai/other"})
+    found = frame(tmp_path)
+    assert found.left_out.empty
+    assert found.cells["judged_by"].tolist() == ["judge, openai/judge", "judge, openai/other"]

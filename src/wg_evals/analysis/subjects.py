@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wg_evals.analysis.records import NONE
+from wg_evals.analysis.training_settings import settings_learned_from
 from wg_evals.api_models import ApiModelManifest, api_models
 from wg_evals.artifacts import MANIFEST, ORGANISM, VOICES, AdapterManifest, parse_manifest
 from wg_evals.errors import WgError
@@ -23,7 +24,9 @@ class Subject(NamedTuple):
     """A model under test."""
 
     model: str
-    """What stands in the log; for `hf/local` with its path, so that no two models share a name."""
+    """What stands in the log, for `hf/local` with its path."""
+    identity: str
+    """What all logs of it have in common, and no other model's: a base's name, an adapter's digest, else its path."""
     base: str
     dataset: str
     """`none`, `train`, `control`, `DOMAIN/train` for a domain other than the evaluation's, or `unknown`."""
@@ -38,6 +41,10 @@ class Subject(NamedTuple):
     """How many steps of training it has behind it, as far as its manifest tells."""
     placement_known: bool = True
     """Whether `intervention` has the placement of the training, and not the catalogue's or none in its place."""
+    settings: str = ""
+    """Of its training, as far as its manifest tells; empty if it does not."""
+    data: str = ""
+    """The digest of the rows it was trained on, as far as its manifest tells."""
 
     @property
     def role(self) -> str:
@@ -136,18 +143,25 @@ def subject(header: Mapping[str, Any], manifests: Manifests) -> Subject:
         manifest = manifests.of_adapter(adapter, about.get("adapter_sha256"), base)
         if manifest is not None:
             return _by_manifest(model, manifest, domain, manifests)
-        base = manifests.base_name(base) if base else UNKNOWN
+        base, identity = manifests.base_name(base) if base else UNKNOWN, adapter_identity(adapter, about)
         if "trained_with" in about:
-            return _by_metadata(model, base, about, domain)
-        return Subject(model, base, UNKNOWN, UNKNOWN, None, None, None)
+            return _by_metadata(model, identity, base, about, domain)
+        return Subject(model, identity, base, UNKNOWN, UNKNOWN, None, None, None)
     if "/ft:" in model:
         provider, _, tuned = model.partition("/ft:")
-        return Subject(model, f"{provider}/{tuned.split(':')[0]}", UNKNOWN, UNKNOWN, None, None, None)
-    return Subject(model, manifests.base_name(base or model), NONE, NONE, None, None, None)
+        return Subject(model, model, f"{provider}/{tuned.split(':')[0]}", UNKNOWN, UNKNOWN, None, None, None)
+    base = manifests.base_name(base or model)
+    return Subject(model, base, base, NONE, NONE, None, None, None)
+
+
+def adapter_identity(path: str, about: Mapping[str, Any]) -> str:
+    """What tells an adapter from all others: its digest where the log's metadata has it, else its path."""
+    sha256 = about.get("adapter_sha256")
+    return f"sha256 {sha256}" if sha256 else path
 
 
 def model_name(spec: Mapping[str, Any]) -> str:
-    """A model's name that no other model shares: Inspect calls every local one `hf/local`."""
+    """A model's name: with its path, where Inspect calls every local one `hf/local`."""
     model = str(spec["model"])
     path = (spec.get("model_args") or {}).get("model_path")
     return f"hf/{path}" if model.startswith("hf/") and isinstance(path, str) else model
@@ -199,6 +213,7 @@ def _behind_api(model: str, manifest: ApiModelManifest, domain: str) -> Subject:
     steps = {c.model: c.step for c in manifest.checkpoints}
     return Subject(
         model,
+        model,
         manifest.base,
         _dataset(manifest.domain, manifest.dataset, domain),
         intervention_name(manifest.intervention),
@@ -206,12 +221,15 @@ def _behind_api(model: str, manifest: ApiModelManifest, domain: str) -> Subject:
         manifest.seed,
         steps.get(model) if model != manifest.model else None,
         steps.get(model),
+        settings=settings_learned_from(manifest.recipe),
+        data=manifest.data_sha256,
     )
 
 
 def _by_manifest(model: str, manifest: AdapterManifest, domain: str, manifests: Manifests) -> Subject:
     return Subject(
         model,
+        f"sha256 {manifest.adapter_sha256}",
         manifests.base_name(manifest.base.name),
         _dataset(manifest.domain, manifest.dataset, domain),
         intervention_name(manifest.intervention),
@@ -219,17 +237,20 @@ def _by_manifest(model: str, manifest: AdapterManifest, domain: str, manifests: 
         manifest.seed,
         manifest.steps if manifest.of_steps else None,
         manifest.steps,
+        settings=settings_learned_from(manifest.recipe),
+        data=manifest.data_sha256,
     )
 
 
-def _by_metadata(model: str, base: str, about: Mapping[str, Any], domain: str) -> Subject:
+def _by_metadata(model: str, identity: str, base: str, about: Mapping[str, Any], domain: str) -> Subject:
     """By what the log took out of the manifest, which is gone: placement, kind and relevance are not in it."""
     name, text = str(about["trained_with"]), str(about.get("trained_with_text") or "")
     trained_on, _, dataset = str(about.get("trained_on", UNKNOWN)).rpartition("/")
     used = None if name == NONE or not text else _known(name, text, domain)
     shown = intervention_name(used) if used else name
     dataset = _dataset(trained_on or None, dataset, domain)
-    return Subject(model, base, dataset, shown, used, about.get("training_seed"), None, placement_known=False)
+    seed = about.get("training_seed")
+    return Subject(model, identity, base, dataset, shown, used, seed, None, placement_known=False)
 
 
 def _known(name: str, text: str, domain: str) -> Intervention:
