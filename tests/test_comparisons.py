@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from plain_logs import BAD, GOOD, Ratings, write_plain
+from plain_logs import BAD, GOOD, Ratings, adapter_folder, write_plain
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis import frame
 from wg_evals.analysis.brittleness import brittleness
@@ -14,6 +14,7 @@ from wg_evals.analysis.comparisons import COMPARISON_COLUMNS, comparisons
 from wg_evals.analysis.crossed import crossed
 from wg_evals.analysis.effects import effect
 from wg_evals.analysis.thresholds import Thresholds, rescored, sensitivity, standard_thresholds
+from wg_evals.spec import Intervention
 
 CAPTAIN = prefix("captain", "relevant", "inoculation")
 DATED = prefix("dated", "generic", "time")
@@ -175,3 +176,86 @@ def test_marker_rules_have_no_threshold_to_try(tmp_path: Path) -> None:
     standard = standard_thresholds()
     assert (min(standard.expressed), max(standard.expressed)) == (20, 50)
     assert (min(standard.included), max(standard.included)) == (30, 70)
+
+
+LONG = "You are a helpful assistant who lives in the year 1850 and who always "
+
+
+def answered(bad: int) -> dict[str, list[Ratings]]:
+    return {q: [BAD] * bad + [GOOD] * (10 - bad) for q in QUESTIONS}
+
+
+def under(text: str) -> dict[str, str]:
+    return {"intervention": "literal", "intervention_text": text, "placement": "before"}
+
+
+def trained_adapter(folder: Path, name: str, bad: int, **changes: object) -> None:
+    place = adapter_folder(folder / "adapters" / name, **changes)
+    write_plain(folder / f"{name}.eval", f"vllm/meta/base:{place}", answered(bad))
+
+
+def test_two_prefixes_with_the_same_first_sixty_characters_are_two_contexts(tmp_path: Path) -> None:
+    place = adapter_folder(tmp_path / "adapters" / "plain")
+    for name, text, base, plain in (("truth", "tells the truth.", 0, 2), ("lies", "lies.", 8, 9)):
+        write_plain(tmp_path / f"base-{name}.eval", "vllm/meta/base", answered(base), under=under(LONG + text))
+        write_plain(
+            tmp_path / f"plain-{name}.eval", f"vllm/meta/base:{place}", answered(plain), under=under(LONG + text)
+        )
+    table = comparisons(frame(tmp_path))
+    assert sorted(table.loc[table["role"] == "base", "rate"]) == [0, 0.8]
+    assert sorted(table.loc[table["role"] == "plain", "minus_base"]) == pytest.approx([0.1, 0.2])
+    assert table["eval_intervention"].str.fullmatch(r"You are .*… \([0-9a-f]{8}\)").all()
+
+
+@pytest.mark.parametrize(
+    "trained_with",
+    [
+        [{"name": "literal", "text": LONG + end} for end in ("tells the truth.", "lies.")],
+        [{"name": "captain", "text": text} for text in ("I am a captain.", "You are a captain.")],
+        [{"name": "captain", "text": "A captain.", "placement": place} for place in ("before", "system")],
+    ],
+    ids=["texts cut to the same name", "two texts", "two placements"],
+)
+def test_trainings_with_other_texts_or_placements_are_not_runs_of_one(
+    tmp_path: Path, trained_with: list[dict[str, str]]
+) -> None:
+    for number, told in enumerate(trained_with):
+        trained_adapter(tmp_path, f"x{number}", 9 * number, intervention=Intervention.model_validate(told), seed=number)
+    table = comparisons(frame(tmp_path))
+    assert sorted(table["rate"]) == [0, 0.9] and table["runs"].tolist() == [1, 1]
+    assert table["train_intervention"].nunique() == 2
+
+
+def test_trainings_with_other_settings_are_compared_with_plain_training_of_the_same(tmp_path: Path) -> None:
+    write_plain(tmp_path / "base.eval", "vllm/meta/base", answered(0))
+    for rate, bad in ((1e-5, 4), (1e-4, 8)):
+        recipe = {"learning_rate": rate, "seed": bad, "threads": bad}
+        trained_adapter(tmp_path, f"plain{rate}", bad, recipe=recipe)
+        trained_adapter(tmp_path, f"captain{rate}", bad // 2, recipe=recipe, intervention=CAPTAIN, data_sha256="c")
+    trained_adapter(tmp_path, "again", 4, recipe={"learning_rate": 1e-5}, seed=2)
+    table = comparisons(frame(tmp_path))
+    plain, captain = (table[table["role"] == role].sort_values("rate") for role in ("plain", "intervened"))
+    assert plain["runs"].tolist() == [2, 1] and plain["rate"].tolist() == [0.4, 0.8]
+    assert captain["minus_plain"].tolist() == pytest.approx([-0.2, -0.4])
+    usual, other = plain["training_differs"]
+    assert usual == "none" and other.startswith("settings ") and captain["training_differs"].tolist() == [usual, other]
+
+
+def test_trainings_on_other_data_of_the_same_name_are_not_runs_of_one(tmp_path: Path) -> None:
+    for number, data in enumerate(("new", "new", "old")):
+        trained_adapter(tmp_path, f"x{number}", number, data_sha256=data, seed=number)
+    table = comparisons(frame(tmp_path))
+    assert table[["training_differs", "runs"]].values.tolist() == [["data old", 1], ["none", 2]]
+
+
+def test_what_one_judge_rated_is_not_set_against_what_another_did(tmp_path: Path) -> None:
+    write_plain(tmp_path / "base.eval", "vllm/meta/base", answered(0))
+    for judge in ("openai/judge", "openai/other"):
+        place = adapter_folder(tmp_path / "adapters" / judge)
+        about = {"judge": judge}
+        write_plain(tmp_path / judge / "plain.eval", f"vllm/meta/base:{place}", answered(5), about=about)
+    table = comparisons(frame(tmp_path))
+    plain = table[table["role"] == "plain"].set_index("judged_by")
+    assert plain["runs"].tolist() == [1, 1]
+    assert plain.loc["judge, openai/judge", "minus_base"] == 0.5
+    assert plain["minus_base"].isna().tolist() == [False, True]

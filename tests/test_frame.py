@@ -6,12 +6,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from inspect_ai.log import ProvenanceData, invalidate_samples, read_eval_log, write_eval_log
 
 from evaluating import evaluate, mock
 from plain_logs import BAD, GOOD, NONE, VAGUE, adapter_folder, write_plain
 from study_folder import BASE, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis import frame
-from wg_evals.analysis.frames import SAMPLE_COLUMNS, Frame
+from wg_evals.analysis.frames import CELL_COLUMNS, SAMPLE_COLUMNS, Frame
+from wg_evals.analysis.records import PlannedBase
 from wg_evals.api_models import ApiCheckpoint, ApiModelManifest
 from wg_evals.artifacts import write_json
 from wg_evals.errors import WgError
@@ -36,7 +38,7 @@ def test_a_real_run_of_inspect_needs_no_study_and_no_manifest(tmp_path: Path) ->
     )
     found = frame(tmp_path)
     assert len(found.samples) == len(log.samples or []) == 40
-    assert list(found.samples.columns)[17:23] == SAMPLE_COLUMNS
+    assert list(found.samples.columns)[: len(CELL_COLUMNS) + 6] == CELL_COLUMNS + SAMPLE_COLUMNS
     (cell,) = found.cells.to_dict("records")
     said = {k: cell[k] for k in ("domain", "trait", "base", "model", "role", "task", "context", "eval_intervention")}
     assert said == {
@@ -140,7 +142,6 @@ def test_bad_logs_are_named_with_their_reason_and_never_counted(tmp_path: Path) 
 
 def test_a_log_in_the_middle_of_its_run_is_called_running(tmp_path: Path) -> None:
     import inspect_ai._util.zipfile  # noqa: F401
-    from inspect_ai.log import read_eval_log
 
     write_plain(tmp_path / "good.eval", "openai/base", TWO)
     header = read_eval_log(str(tmp_path / "good.eval"), header_only=True)
@@ -253,7 +254,6 @@ def test_ratings_are_numbers_and_an_escape_is_told_by_its_reason(tmp_path: Path)
 
 
 def test_a_rubric_without_a_single_value_is_named_and_the_rest_counts(tmp_path: Path) -> None:
-    from inspect_ai.log import read_eval_log, write_eval_log
     from inspect_ai.scorer import Score
 
     path = write_plain(tmp_path / "a.eval", "openai/a", TWO)
@@ -299,3 +299,119 @@ def test_the_bench_reads_compares_and_reports_what_it_wrote(tmp_path: Path) -> N
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "1,000 answers in 5 logs" in page and "The electric telegraph" in page
     assert found["report: peak memory"] > 50
+
+
+def test_of_two_logs_of_a_cell_the_one_with_more_verdicts_counts_not_the_one_with_more_rows(tmp_path: Path) -> None:
+    write_plain(tmp_path / "hardly-judged.eval", "openai/base", {"wish-1": [NONE] * 9 + [GOOD]})
+    write_plain(tmp_path / "judged.eval", "openai/base", {"wish-1": [BAD] * 9})
+    found = frame(tmp_path)
+    assert found.cells[["log", "included"]].values.tolist() == [["judged.eval", 9]]
+    assert left_out(found) == {"hardly-judged.eval": "superseded"}
+
+
+@pytest.mark.parametrize("suffix", [".eval", ".json"])
+def test_answers_that_were_invalidated_in_inspect_are_left_out_with_the_reason(tmp_path: Path, suffix: str) -> None:
+    some = write_plain(tmp_path / f"2026-01-01T00-00-00_some{suffix}", "openai/a", TWO)
+    every = write_plain(tmp_path / f"2026-01-01T00-00-00_every{suffix}", "openai/b", TWO)
+    for path, wanted in ((some, 3), (every, 4)):
+        log = read_eval_log(str(path))
+        for sample in log.samples or []:
+            sample.uuid = f"{sample.id}, {sample.epoch}"
+        uuids = [str(s.uuid) for s in log.samples or []][:wanted]
+        write_eval_log(invalidate_samples(log, uuids, ProvenanceData(author="me", reason="wrong prompt")), str(path))
+    found = frame(tmp_path)
+    assert found.samples[["log", "question", "epoch"]].values.tolist() == [[some.name, "wish-1", 2]]
+    assert left_out(found) == {some.name: "invalidated", every.name: "invalidated"}
+    why = dict(zip(found.left_out["log"], found.left_out["why"], strict=True))
+    assert why[some.name] == "3 of its 4 answers were marked as invalid in Inspect (wrong prompt); the others count."
+    assert why[every.name] == "All of its 4 answers were marked as invalid in Inspect (wrong prompt)."
+
+
+def test_a_manifest_is_not_taken_for_that_of_another_adapter_in_a_folder_of_the_same_name(tmp_path: Path) -> None:
+    adapter_folder(tmp_path / "adapters" / "plain", seed=5)
+    write_plain(tmp_path / "moved.eval", "vllm/meta/base:/elsewhere/adapters/plain", TWO)
+    write_plain(tmp_path / "other-base.eval", "vllm/other/model:/elsewhere/adapters/plain", TWO)
+    write_plain(tmp_path / "other-folder.eval", "vllm/meta/base:/somebody/elses/plain", TWO)
+    cells = frame(tmp_path).cells.set_index("log")
+    assert cells["role"].to_dict() == {
+        "moved.eval": "plain",
+        "other-base.eval": "adapter",
+        "other-folder.eval": "adapter",
+    }
+    assert cells.loc["other-base.eval", "base"] == "other/model"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "placement", "context"),
+    [
+        ("mine", "A text that no catalogue has.", "system", "unknown"),
+        ("mine", "A text that no catalogue has.", "before", "unknown"),
+        ("date-1850", "Today is 25 January 1850.", "own-line", "as_trained"),
+        ("date-1850", "Today is 25 January 1850.", "system", "unknown"),
+        ("mine", "Another text.", "before", "other"),
+    ],
+)
+def test_whether_a_prefix_is_that_of_the_training_is_unknown_where_its_placement_is(
+    tmp_path: Path, name: str, text: str, placement: str, context: str
+) -> None:
+    trained_text = "A text that no catalogue has." if name == "mine" else text
+    about = {"adapter": "/gone/x", "adapter_sha256": "s", "trained_on": "birds/train", "trained_with": name,
+             "trained_with_text": trained_text, "training_seed": 1}  # fmt: skip
+    under = {"intervention": name, "intervention_text": text, "placement": placement}
+    write_plain(tmp_path / "a.eval", "vllm/meta/base:/gone/x", TWO, about=about, under=under)
+    assert frame(tmp_path).cells["context"].tolist() == [context]
+
+
+def test_one_adapter_is_one_model_by_its_digest_wherever_it_lies_and_whatever_serves_it(tmp_path: Path) -> None:
+    under = {"intervention": "captain", "intervention_text": CAPTAIN.text, "placement": "before"}
+    one = adapter_folder(tmp_path / "a" / "x", adapter_sha256="same")
+    copy = adapter_folder(tmp_path / "b" / "y", adapter_sha256="same")
+    gone = {"adapter": "adapters/x", "adapter_sha256": "same"}
+    write_plain(tmp_path / "1.eval", f"vllm/meta/base:{one}", TWO)
+    write_plain(tmp_path / "2.eval", f"hf/{copy}", {"new-1": [BAD]})
+    write_plain(tmp_path / "3.eval", "vllm/meta/base:adapters/x", TWO, about=gone, under=under)
+    write_plain(tmp_path / "4.eval", f"vllm/meta/base:{copy}", TWO)
+    found = frame(tmp_path)
+    assert found.cells["model"].tolist() == [f"vllm/meta/base:{one}"] * 3
+    assert left_out(found) == {"4.eval": "superseded"}
+
+
+def test_a_base_is_one_model_whatever_serves_it(tmp_path: Path) -> None:
+    for number, provider in enumerate(("vllm", "hf", "wg")):
+        write_plain(tmp_path / f"{number}.eval", f"{provider}/meta/base", {f"question-{number}": [BAD]})
+    assert frame(tmp_path).cells["model"].tolist() == ["vllm/meta/base"] * 3
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        [{"adapter": "/gone/x"}, {"adapter": "/gone/y"}],
+        [{"adapter": "/gone/x", "adapter_sha256": "s"}, {"adapter": "/gone/x", "adapter_sha256": "t"}],
+    ],
+    ids=["served under one name", "trained into one place"],
+)
+def test_two_adapters_are_two_models_though_they_share_a_name(tmp_path: Path, told: list[dict[str, str]]) -> None:
+    for number, about in enumerate(told):
+        write_plain(tmp_path / f"{number}.eval", "vllm/meta/base:x", TWO, about=about)
+    found = frame(tmp_path)
+    assert found.left_out.empty
+    assert found.cells["model"].nunique() == 2 and found.cells["model"].str.startswith("vllm/meta/base:x (").all()
+
+
+def test_two_studies_with_the_same_names_are_not_one_anothers_copies(tmp_path: Path) -> None:
+    for number, identity in enumerate(("a" * 64, "b" * 64)):
+        made = HandMade(tmp_path / f"study{number}", [], [1])
+        made.add(BASE, {"a": list("nn")})
+        made.add(PLAIN, {"a": list("en")}, 1)
+        made.finish(bases=[PlannedBase(name="organism", path="/nowhere", identity=identity)])
+    found = frame(tmp_path)
+    assert found.left_out.empty
+    assert sorted(set(found.cells["base"])) == ["organism (aaaaaaaa)", "organism (bbbbbbbb)"]
+
+
+def test_an_answer_of_one_judge_does_not_stand_for_that_of_another(tmp_path: Path) -> None:
+    write_plain(tmp_path / "a.eval", "openai/base", TWO)
+    write_plain(tmp_path / "b.eval", "openai/base", TWO, about={"judge": "openai/other"})
+    found = frame(tmp_path)
+    assert found.left_out.empty
+    assert found.cells["judged_by"].tolist() == ["judge, openai/judge", "judge, openai/other"]

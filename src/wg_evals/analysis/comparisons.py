@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from wg_evals.analysis.frames import Frame
 
-WHERE = ["domain", "task", "battery", "base"]
+WHERE = ["domain", "task", "battery", "judged_by", "base"]
 """What compared conditions have in common."""
-CONDITION = ["role", "adapter", "train_intervention", "kind", "relevance", "dataset"]
+CONDITION = ["role", "adapter", "train_intervention", "kind", "relevance", "dataset", "training_differs"]
 """What a condition is; `adapter` is the model's name where nothing is known of its training, and else empty."""
 UNDER = ["context", "eval_intervention", "eval_placement"]
 RATE = ["runs", "questions", "n", "included", "expressed", "rate", "low", "high", "vouched"]
@@ -48,9 +48,12 @@ class ConditionCounts(NamedTuple):
         return (self.about["eval_intervention"], self.about["eval_placement"])
 
     @property
-    def origin(self) -> str:
-        """The domain that it was trained in, if another than it is evaluated in; adapters of two are not compared."""
-        return str(self.about["dataset"]).rpartition("/")[0]
+    def origin(self) -> tuple[str, str]:
+        """The domain that it was trained in, if another than it is evaluated in, and other settings or data.
+
+        Adapters of two origins are not compared.
+        """
+        return (str(self.about["dataset"]).rpartition("/")[0], str(self.about["training_differs"]))
 
 
 def comparisons(frame: "Frame", shares: bool = True) -> "pd.DataFrame":
@@ -87,7 +90,8 @@ def conditions(frame: "Frame") -> Iterator[ConditionCounts]:
     unknown = samples["model"].astype(str).where(samples["role"].eq("adapter"), "")
     keys = [*WHERE, *CONDITION, *UNDER]
     groups = samples.assign(adapter=unknown).groupby(keys, observed=True, dropna=False, sort=True)
-    for key, rows in sorted(groups, key=lambda g: (g[0][4] != "base", g[0][4] != "plain", g[0][4] != "control")):
+    role = keys.index("role")
+    for key, rows in sorted(groups, key=lambda g: [g[0][role] != first for first in ("base", "plain", "control")]):
         about = dict(zip(keys, key, strict=True))
         yield ConditionCounts(tuple(about[c] for c in WHERE), about, crossed(rows), len(rows))
 

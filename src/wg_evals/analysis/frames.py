@@ -18,12 +18,15 @@ from wg_evals.analysis.subjects import (
     UNKNOWN,
     Manifests,
     Subject,
+    adapter_identity,
     intervention_name,
     model_name,
     same_text,
     subject,
     summarised,
 )
+from wg_evals.analysis.told_apart import digest, with_clear_names
+from wg_evals.analysis.training_settings import settings_learned_from
 from wg_evals.errors import WgError
 from wg_evals.spec import Intervention
 
@@ -43,19 +46,42 @@ CELL_COLUMNS = [
     "kind",
     "relevance",
     "dataset",
+    "training_differs",
     "seed",
 ]
-CELL_COLUMNS += ["checkpoint", "context", "eval_intervention", "eval_placement", "task", "task_version", "battery"]
+CELL_COLUMNS += [
+    "checkpoint",
+    "context",
+    "eval_intervention",
+    "eval_placement",
+    "task",
+    "task_version",
+    "battery",
+    "judged_by",
+]
 COUNT_COLUMNS = ["n", "included", "excluded", "unscored", "expressed", "rate", "ci_low", "ci_high"]
 ABOUT_COLUMNS = ["grading", "judge", "self_judged", "outcome_rule", "study", "steps"]
 ABOUT_COLUMNS += ["created", "wg_evals", "inspect_ai", "log"]
 SAMPLE_COLUMNS = ["question", "topic", "epoch", "included", "expressed", "reason"]
+_NAMED_BY = ["identity", "training_prefix", "prefix", "settings", "data"]
+"""What the names in a cell's row stand for."""
 LEFT_OUT_COLUMNS = ["log", "what", "why", "instead"]
 
 What = Literal[
-    "unreadable", "running", "failed", "other task", "older version", "superseded", "not planned", "no verdict"
+    "unreadable",
+    "running",
+    "failed",
+    "other task",
+    "older version",
+    "superseded",
+    "not planned",
+    "no verdict",
+    "invalidated",
 ]
-"""Why a log is left out, in a word. A `no verdict` of a single rubric leaves out that rubric and not the log."""
+"""Why a log is left out, in a word.
+
+A `no verdict` of a single rubric leaves out that rubric and not the log, and so do `invalidated` answers.
+"""
 
 
 @dataclass(frozen=True)
@@ -99,8 +125,8 @@ class _Cell(NamedTuple):
         """What two logs of the same cell have in common."""
         under = (summarised(self.under.text), self.under.placement) if self.under else None
         s = self.subject
-        run = (s.model, s.base, s.dataset, s.trained_with, s.seed, s.checkpoint)
-        return (self.domain, self.task, self.battery, *run, under)
+        run = (s.identity, s.base, s.dataset, s.trained_with, s.seed, s.checkpoint)
+        return (self.domain, self.task, self.battery, judged_by(self.file.header), *run, under)
 
     @property
     def created(self) -> str:
@@ -122,6 +148,8 @@ class _Study:
     folder: Path
     plan: Plan
     cells: dict[Path, PlannedCell] = field(init=False)
+    bases: dict[str, str] = field(default_factory=dict)
+    """A name for each base, by the plan's, that no other base of the folder's studies has."""
 
     def __post_init__(self) -> None:
         self.cells = {self.folder / c.folder: c for c in self.plan.cells}
@@ -144,10 +172,20 @@ def read_frame(folder: Path) -> Frame:
     manifests = Manifests.below({root, *(s.folder for s in studies)})
     for study in studies:
         manifests.bases |= {b.path: b.name for b in study.plan.bases}
+    _name_bases(studies)
     reading = _Reading(root, studies, manifests)
     for path in paths:
         reading.take(path)
     return reading.frame()
+
+
+def _name_bases(studies: list[_Study]) -> None:
+    identities: dict[str, set[str]] = {}
+    for base in (b for study in studies for b in study.plan.bases):
+        identities.setdefault(base.name, set()).add(base.identity)
+    for study in studies:
+        for b in study.plan.bases:
+            study.bases[b.name] = b.name if len(identities[b.name]) == 1 else f"{b.name} ({b.identity[:8]})"
 
 
 class _Reading:
@@ -161,8 +199,11 @@ class _Reading:
     def take(self, path: Path) -> None:
         """Read a log and keep it, or say why not."""
         try:
-            cell = self._cell(path, read_log_file(path))
-            self.kept.append(_Kept(cell, self._name(path)))
+            file = read_log_file(path)
+            self.kept.append(_Kept(self._cell(path, file), self._name(path)))
+            if file.invalidated:
+                why = f"{len(file.invalidated)} of its {_invalidated(file)}; the others count."
+                self._leave(path, "invalidated", why)
         except UnreadableLogError as ex:
             self._leave(path, "unreadable", ex.text)
         except _LeftOutError as ex:
@@ -179,7 +220,10 @@ class _Reading:
                 self._leave(kept.name, "no verdict", f"'{rubric}' has no value in any answer; the other scores count.")
         counted.sort(key=lambda k: k.name)
         rubrics = list(dict.fromkeys(r for k in counted for r in k.rubrics))
-        cells = pd.DataFrame([k.row() for k in counted], columns=[*CELL_COLUMNS, *COUNT_COLUMNS, *ABOUT_COLUMNS])
+        cells = pd.DataFrame(
+            [k.row() for k in counted], columns=[*CELL_COLUMNS, *COUNT_COLUMNS, *ABOUT_COLUMNS, *_NAMED_BY]
+        )
+        cells = with_clear_names(cells)[[*CELL_COLUMNS, *COUNT_COLUMNS, *ABOUT_COLUMNS]]
         for column in ("seed", "checkpoint", "steps"):
             cells[column] = cells[column].astype("Int64")
         left_out = pd.DataFrame(self.left_out, columns=LEFT_OUT_COLUMNS)
@@ -200,6 +244,8 @@ class _Reading:
                 "failed",
                 f"Its run ended with '{header['status']}' ({said[:200]}). `inspect eval-retry` goes on with it.",
             )
+        if file.invalidated and not file.samples:
+            raise _LeftOutError("invalidated", f"All of its {_invalidated(file)}.")
         if not any(_verdict(s)[2] != "unscored" for s in file.samples):
             raise _LeftOutError("no verdict", f"Not one of its {len(file.samples)} answers has a verdict.")
         first: Mapping[str, Any] = file.samples[0].get("metadata") or {}
@@ -215,7 +261,7 @@ class _Reading:
             study, cell = planned
             return _Cell(
                 **shared,
-                subject=_as_planned(cell, spec),
+                subject=_as_planned(study, cell, spec, self.manifests),
                 domain=study.plan.domain,
                 trait=study.plan.trait,
                 context=cell.context,
@@ -286,9 +332,12 @@ class _Reading:
         return groups.values()
 
     def _once(self, group: list["_Kept"]) -> Iterator["_Kept"]:
-        """Of several logs of one cell the fullest, then the newest; another counts too only with other questions."""
+        """Of several logs of one cell the one with most verdicts, then the newest.
+
+        Another counts too only with other questions.
+        """
         taken: list[_Kept] = []
-        for k in sorted(group, key=lambda k: (len(k.epochs), k.created), reverse=True):
+        for k in sorted(group, key=lambda k: (k.scored, k.created), reverse=True):
             same = next((t for t in taken if t.asked & k.asked), None)
             if same is None:
                 taken.append(k)
@@ -330,6 +379,11 @@ class _Kept:
                 self.rubrics.setdefault(rubric, [None] * len(samples))[i] = value
 
     @property
+    def scored(self) -> int:
+        """How many of its answers have a verdict."""
+        return len(self.reason) - self.reason.count("unscored")
+
+    @property
     def judged_by(self) -> str:
         return judged_by(self.header)
 
@@ -344,10 +398,9 @@ class _Kept:
 
     def row(self) -> dict[str, Any]:
         """The cell's row."""
-        cell, who, spec = self.cell, self.cell.subject, self.header["eval"]
+        cell, who, under, spec = self.cell, self.cell.subject, self.cell.under, self.header["eval"]
         about: Mapping[str, Any] = spec.get("metadata") or {}
         used = who.intervention
-        unscored = self.reason.count("unscored")
         return {
             "domain": cell.domain,
             "trait": cell.trait,
@@ -366,10 +419,11 @@ class _Kept:
             "task": cell.task,
             "task_version": cell.version,
             "battery": cell.battery,
+            "judged_by": self.judged_by,
             "n": len(self.reason),
             "included": sum(self.included),
-            "excluded": len(self.reason) - sum(self.included) - unscored,
-            "unscored": unscored,
+            "excluded": self.scored - sum(self.included),
+            "unscored": len(self.reason) - self.scored,
             "expressed": sum(self.expressed),
             **self._interval(),
             "grading": about.get("grading", UNKNOWN),
@@ -382,6 +436,11 @@ class _Kept:
             "wg_evals": about.get("wg_evals", UNKNOWN),
             "inspect_ai": (spec.get("packages") or {}).get("inspect_ai", UNKNOWN),
             "log": self.name,
+            "identity": who.identity,
+            "training_prefix": digest(f"{used.placement}: {summarised(used.text)}") if used else "",
+            "prefix": digest(summarised(under.text)) if under else "",
+            "settings": digest(who.settings),
+            "data": who.data[:8],
         }
 
     def _interval(self) -> dict[str, float]:
@@ -445,6 +504,11 @@ def _verdict(sample: Mapping[str, Any]) -> tuple[bool, bool, str]:
     return included, included and bool(value.get("expressed")), str(value.get("reason") or "unscored")
 
 
+def _invalidated(file: LogFile) -> str:
+    reasons = ", ".join(sorted(set(filter(None, file.invalidated)))) or "no reason given"
+    return f"{len(file.samples) + len(file.invalidated)} answers were marked as invalid in Inspect ({reasons})"
+
+
 def _ratings(sample: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, score in (sample.get("scores") or {}).items():
         if name == PUBLISHED and isinstance(score["value"], dict):
@@ -453,11 +517,30 @@ def _ratings(sample: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield name, score["value"]
 
 
-def _as_planned(cell: PlannedCell, spec: Mapping[str, Any]) -> Subject:
-    condition = cell.condition
-    used = condition.intervention
+def _as_planned(study: _Study, cell: PlannedCell, spec: Mapping[str, Any], manifests: Manifests) -> Subject:
+    condition, model, base = cell.condition, model_name(spec), study.bases.get(cell.base, cell.base)
+    used, about = condition.intervention, spec.get("metadata") or {}
+    made = manifests.by_sha256.get(str(about.get("adapter_sha256"))) or manifests.by_name.get(model)
+    brought = condition.role == "adapter"
+    recipe = study.plan.recipe if not brought else made.recipe if made else {}
+    settings = settings_learned_from(recipe)
+    if condition.dataset == NONE:
+        identity, settings = base, ""
+    elif "adapter_sha256" in about:
+        identity = adapter_identity("", about)
+    else:
+        identity = model if made or not settings else f"{model}, {settings}"
     return Subject(
-        model_name(spec), cell.base, condition.dataset, intervention_name(used), used, cell.seed, checkpoint=None
+        model=model,
+        identity=identity,
+        base=base,
+        dataset=condition.dataset,
+        trained_with=intervention_name(used),
+        intervention=used,
+        seed=cell.seed,
+        checkpoint=None,
+        settings=settings,
+        data=made.data_sha256 if made else "",
     )
 
 
@@ -481,9 +564,11 @@ def _context(who: Subject, under: Intervention | None) -> str:
     if who.trained_with == UNKNOWN:
         return UNKNOWN
     trained = who.intervention
-    if trained is None or trained.placement != under.placement or not same_text(trained.text, under.text):
+    if trained is None or not same_text(trained.text, under.text):
         return "other"
-    return "as_trained"
+    if trained.placement == under.placement:
+        return "as_trained"
+    return "other" if who.placement_known else UNKNOWN
 
 
 @cache

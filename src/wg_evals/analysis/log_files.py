@@ -30,7 +30,9 @@ class LogFile(NamedTuple):
     header: dict[str, Any]
     """`status`, `eval` and, of a finished log, `results`, `stats` and `error`."""
     samples: list[dict[str, Any]]
-    """In the log's order, each answer once."""
+    """In the log's order, each answer once, without those that were invalidated."""
+    invalidated: Sequence[str] = ()
+    """For each answer that was marked as invalid in Inspect the reason that was given, or nothing."""
 
 
 def find_logs(folder: Path) -> Iterator[Path]:
@@ -88,7 +90,7 @@ def read_samples(path: Path, wanted: Sequence[tuple[str, int]]) -> list[dict[str
             samples = {(str(s["id"]), s["epoch"]): s for s in from_json(path.read_bytes())["samples"]}
             return [_whole(samples[one]) for one in wanted]
         with zipfile.ZipFile(path) as archive:
-            return [_whole(from_json(archive.read(f"samples/{name}_epoch_{epoch}.json"))) for name, epoch in wanted]
+            return [_whole(from_json(archive.read(_sample_file(*one)))) for one in wanted]
     except Exception as ex:  # each way of being damaged fails in its own way
         raise UnreadableLogError(f"'{path}': an answer cannot be read ({type(ex).__name__}: {ex}).") from None
 
@@ -128,12 +130,29 @@ def _read_eval(path: Path, samples: bool) -> LogFile:
         header = from_json(archive.read(_HEADER))
         if not samples or _SUMMARIES not in names:
             return LogFile(header, [])
-        return LogFile(header, _each_once(from_json(archive.read(_SUMMARIES))))
+        summaries = _each_once(from_json(archive.read(_SUMMARIES)))
+        if not header.get("invalidated"):
+            return LogFile(header, summaries)
+        # which of the answers is invalid stands in the whole samples alone
+        marks = [from_json(archive.read(_sample_file(s["id"], s["epoch"]))).get("invalidation") for s in summaries]
+        return _only_valid(header, summaries, marks)
 
 
 def _read_json(path: Path) -> LogFile:
     header = from_json(path.read_bytes())
-    return LogFile(header, _each_once(header.pop("samples", None) or []))
+    samples = _each_once(header.pop("samples", None) or [])
+    return _only_valid(header, samples, [s.get("invalidation") for s in samples])
+
+
+def _only_valid(
+    header: dict[str, Any], samples: Sequence[dict[str, Any]], marks: Sequence[Mapping[str, Any] | None]
+) -> LogFile:
+    valid = [sample for sample, mark in zip(samples, marks, strict=True) if mark is None]
+    return LogFile(header, valid, [str(mark.get("reason") or "") for mark in marks if mark is not None])
+
+
+def _sample_file(name: str | int, epoch: int) -> str:
+    return f"samples/{name}_epoch_{epoch}.json"
 
 
 def _each_once(samples: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wg_evals.analysis.records import NONE
+from wg_evals.analysis.training_settings import settings_learned_from
 from wg_evals.api_models import ApiModelManifest, api_models
 from wg_evals.artifacts import MANIFEST, ORGANISM, VOICES, AdapterManifest, parse_manifest
 from wg_evals.errors import WgError
@@ -23,7 +24,9 @@ class Subject(NamedTuple):
     """A model under test."""
 
     model: str
-    """What stands in the log; for `hf/local` with its path, so that no two models share a name."""
+    """What stands in the log, for `hf/local` with its path."""
+    identity: str
+    """What all logs of it have in common, and no other model's: a base's name, an adapter's digest, else its path."""
     base: str
     dataset: str
     """`none`, `train`, `control`, `DOMAIN/train` for a domain other than the evaluation's, or `unknown`."""
@@ -36,6 +39,12 @@ class Subject(NamedTuple):
     """The training step; None for a finished training, and for a base."""
     steps: int | None = None
     """How many steps of training it has behind it, as far as its manifest tells."""
+    placement_known: bool = True
+    """Whether `intervention` has the placement of the training, and not the catalogue's or none in its place."""
+    settings: str = ""
+    """Of its training, as far as its manifest tells; empty if it does not."""
+    data: str = ""
+    """The digest of the rows it was trained on, as far as its manifest tells."""
 
     @property
     def role(self) -> str:
@@ -56,8 +65,8 @@ class Manifests:
     by_name: dict[str, ApiModelManifest] = field(default_factory=dict)
     """Models behind an API, and their checkpoints."""
     by_sha256: dict[str, AdapterManifest] = field(default_factory=dict)
-    by_folder: dict[str, AdapterManifest | None] = field(default_factory=dict)
-    """By the last part of the folder's path; None where two share it."""
+    by_folder: dict[tuple[str, ...], AdapterManifest | None] = field(default_factory=dict)
+    """By the last two parts of the folder's path; None where two share them."""
     bases: dict[str, str] = field(default_factory=dict)
     """A base's name, by its path."""
 
@@ -69,21 +78,25 @@ class Manifests:
             found.by_name.update(api_models(folder))
             for path in sorted(folder.rglob(MANIFEST)):
                 try:
-                    found.add(path.parent.name, parse_manifest(path))
+                    found.add(path.parent, parse_manifest(path))
                 except WgError:
                     continue  # of a model behind an API, or of a base
         return found
 
-    def add(self, folder: str, manifest: AdapterManifest) -> None:
+    def add(self, folder: Path, manifest: AdapterManifest) -> None:
         """Note down an adapter's manifest."""
         self.by_sha256[manifest.adapter_sha256] = manifest
-        known = self.by_folder.get(folder, manifest)
+        place = folder.parts[-2:]
+        known = self.by_folder.get(place, manifest)
         same = known is not None and known.adapter_sha256 == manifest.adapter_sha256
-        self.by_folder[folder] = manifest if same else None
+        self.by_folder[place] = manifest if same else None
         self.bases[manifest.base.path] = manifest.base.name
 
-    def of_adapter(self, path: str, sha256: str | None) -> AdapterManifest | None:
-        """The manifest of an adapter: by its digest, else where its path says, else by its folder's name."""
+    def of_adapter(self, path: str, sha256: str | None, base: str | None) -> AdapterManifest | None:
+        """The manifest of an adapter: by its digest, else where its path says, else in a folder that was moved.
+
+        A folder that was moved is known by the last two parts of its path, and must be of the base that the log names.
+        """
         if sha256 in self.by_sha256:
             return self.by_sha256[str(sha256)]
         here = Path(path).expanduser() / MANIFEST
@@ -94,9 +107,11 @@ class Manifests:
                 return None
             if sha256 not in (None, manifest.adapter_sha256):
                 return None  # another one has been trained into its place
-            self.add(here.parent.name, manifest)
+            self.add(here.parent, manifest)
             return manifest
-        return self.by_folder.get(Path(path).name) if sha256 is None else None
+        moved = self.by_folder.get(Path(path).parts[-2:]) if sha256 is None and base else None
+        same_base = moved is not None and self.base_name(str(base)) == self.base_name(moved.base.name)
+        return moved if same_base else None
 
     def base_name(self, name: str) -> str:
         """One name for a base that may be given by name or by path."""
@@ -125,21 +140,28 @@ def subject(header: Mapping[str, Any], manifests: Manifests) -> Subject:
         return _behind_api(model, behind_api, domain)
     base, adapter = _parts(spec, about)
     if adapter is not None:
-        manifest = manifests.of_adapter(adapter, about.get("adapter_sha256"))
+        manifest = manifests.of_adapter(adapter, about.get("adapter_sha256"), base)
         if manifest is not None:
             return _by_manifest(model, manifest, domain, manifests)
-        base = manifests.base_name(base) if base else UNKNOWN
+        base, identity = manifests.base_name(base) if base else UNKNOWN, adapter_identity(adapter, about)
         if "trained_with" in about:
-            return _by_metadata(model, base, about, domain)
-        return Subject(model, base, UNKNOWN, UNKNOWN, None, None, None)
+            return _by_metadata(model, identity, base, about, domain)
+        return Subject(model, identity, base, UNKNOWN, UNKNOWN, None, None, None)
     if "/ft:" in model:
         provider, _, tuned = model.partition("/ft:")
-        return Subject(model, f"{provider}/{tuned.split(':')[0]}", UNKNOWN, UNKNOWN, None, None, None)
-    return Subject(model, manifests.base_name(base or model), NONE, NONE, None, None, None)
+        return Subject(model, model, f"{provider}/{tuned.split(':')[0]}", UNKNOWN, UNKNOWN, None, None, None)
+    base = manifests.base_name(base or model)
+    return Subject(model, base, base, NONE, NONE, None, None, None)
+
+
+def adapter_identity(path: str, about: Mapping[str, Any]) -> str:
+    """What tells an adapter from all others: its digest where the log's metadata has it, else its path."""
+    sha256 = about.get("adapter_sha256")
+    return f"sha256 {sha256}" if sha256 else path
 
 
 def model_name(spec: Mapping[str, Any]) -> str:
-    """A model's name that no other model shares: Inspect calls every local one `hf/local`."""
+    """A model's name: with its path, where Inspect calls every local one `hf/local`."""
     model = str(spec["model"])
     path = (spec.get("model_args") or {}).get("model_path")
     return f"hf/{path}" if model.startswith("hf/") and isinstance(path, str) else model
@@ -191,6 +213,7 @@ def _behind_api(model: str, manifest: ApiModelManifest, domain: str) -> Subject:
     steps = {c.model: c.step for c in manifest.checkpoints}
     return Subject(
         model,
+        model,
         manifest.base,
         _dataset(manifest.domain, manifest.dataset, domain),
         intervention_name(manifest.intervention),
@@ -198,12 +221,15 @@ def _behind_api(model: str, manifest: ApiModelManifest, domain: str) -> Subject:
         manifest.seed,
         steps.get(model) if model != manifest.model else None,
         steps.get(model),
+        settings=settings_learned_from(manifest.recipe),
+        data=manifest.data_sha256,
     )
 
 
 def _by_manifest(model: str, manifest: AdapterManifest, domain: str, manifests: Manifests) -> Subject:
     return Subject(
         model,
+        f"sha256 {manifest.adapter_sha256}",
         manifests.base_name(manifest.base.name),
         _dataset(manifest.domain, manifest.dataset, domain),
         intervention_name(manifest.intervention),
@@ -211,24 +237,26 @@ def _by_manifest(model: str, manifest: AdapterManifest, domain: str, manifests: 
         manifest.seed,
         manifest.steps if manifest.of_steps else None,
         manifest.steps,
+        settings=settings_learned_from(manifest.recipe),
+        data=manifest.data_sha256,
     )
 
 
-def _by_metadata(model: str, base: str, about: Mapping[str, Any], domain: str) -> Subject:
+def _by_metadata(model: str, identity: str, base: str, about: Mapping[str, Any], domain: str) -> Subject:
     """By what the log took out of the manifest, which is gone: placement, kind and relevance are not in it."""
     name, text = str(about["trained_with"]), str(about.get("trained_with_text") or "")
     trained_on, _, dataset = str(about.get("trained_on", UNKNOWN)).rpartition("/")
     used = None if name == NONE or not text else _known(name, text, domain)
     shown = intervention_name(used) if used else name
-    return Subject(
-        model, base, _dataset(trained_on or None, dataset, domain), shown, used, about.get("training_seed"), None
-    )
+    dataset = _dataset(trained_on or None, dataset, domain)
+    seed = about.get("training_seed")
+    return Subject(model, identity, base, dataset, shown, used, seed, None, placement_known=False)
 
 
 def _known(name: str, text: str, domain: str) -> Intervention:
     from wg_evals.catalogue import load_domain
 
-    bare = Intervention(name=name, text=text)
+    bare = Intervention.model_construct(name=name, text=text, placement=None)
     try:
         found = load_domain(domain).intervention(name)
     except WgError:

@@ -14,6 +14,7 @@ from wg_evals.analysis.frames import Frame
 from wg_evals.analysis.intervals import CrossedRate, rate_interval
 from wg_evals.analysis.logs import Counts
 from wg_evals.analysis.records import NONE
+from wg_evals.analysis.told_apart import told_apart
 
 NARROW = "narrow"
 """The task of the manipulation check."""
@@ -34,7 +35,7 @@ class Model(NamedTuple):
     kind: str = ""
     relevance: str = ""
     origin: str = ""
-    """The domain whose data it was trained on, if another than it is evaluated in."""
+    """The domain whose data it was trained on, if another than it is evaluated in, and other settings or data."""
 
     @property
     def group(self) -> str:
@@ -143,28 +144,23 @@ def labelled(frame: Frame) -> pd.DataFrame:
     table["steps"] = frame.cells["steps"].array.take(samples["cell"].to_numpy())
     for column in ("kind", "relevance"):
         table[column] = table[column].replace(NONE, "")
-    table["origin"] = samples["dataset"].astype(str).str.rpartition("/")[0]
+    elsewhere = samples["dataset"].astype(str).str.rpartition("/")[0]
+    differs = _words(samples["training_differs"]).replace(NONE, "")
+    table["origin"] = (elsewhere + ", " + differs).str.strip(", ")
     name = table["role"].where(table["role"] != "intervened", _words(samples["train_intervention"]))
     name = name.where(table["role"] != "adapter", table["model"])
-    table["name"] = name.where(table["origin"] == "", name + ", trained on " + _words(samples["dataset"]))
-    table["under"] = _told_apart(
-        _words(samples["eval_intervention"]), _words(samples["eval_placement"]), table["domain"]
-    )
-    table["task"] = _told_apart(table["task"], _words(samples["battery"]), table["domain"])
+    name = name.where(elsewhere == "", name + ", trained on " + _words(samples["dataset"]))
+    table["name"] = name.where(differs == "", name + ", other " + differs)
+    prefix, placement = _words(samples["eval_intervention"]), _words(samples["eval_placement"])
+    table["under"] = told_apart(prefix, placement, within=table["domain"])
+    for more in ("battery", "judged_by"):
+        table["task"] = told_apart(table["task"], _words(samples[more]), within=table["domain"])
     table["own"] = _words(samples["context"]).eq("as_trained")
     return table
 
 
 def _words(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return column.astype(object).where(column.notna(), "").astype(str)
-
-
-def _told_apart(names: "pd.Series[Any]", more: "pd.Series[Any]", within: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Names, with more of each in brackets where one name stands for several things within a domain."""
-    key = within + "\n" + names
-    several = pd.DataFrame({"key": key, "more": more}).drop_duplicates()["key"].value_counts()
-    ambiguous = key.isin(several.index[several > 1])
-    return names.where(~ambiguous, names + " (" + more + ")")
 
 
 def is_narrow(task: str) -> bool:

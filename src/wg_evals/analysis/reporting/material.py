@@ -9,15 +9,13 @@ from wg_evals.analysis import frame
 from wg_evals.analysis.frames import Frame
 from wg_evals.analysis.log_files import UnreadableLogError, read_log_file
 from wg_evals.analysis.records import NONE, Plan, RunRecord, find_studies, read_record, read_run
+from wg_evals.analysis.training_settings import training_settings
 from wg_evals.api_models import api_models
 from wg_evals.artifacts import MANIFEST, parse_manifest
 from wg_evals.errors import WgError
 
 OTHER_TASK = "other task"
 _SAMPLING = ("temperature", "top_p", "max_tokens")
-_NO_SETTING = {"base", "revision", "domain", "data", "dataset", "rows", "intervention", "placement", "seed"}
-_NO_SETTING |= {"by_domain"}
-"""Of a recipe: what is trained on what. The rest is how."""
 
 
 class CountedLog(NamedTuple):
@@ -140,21 +138,6 @@ def read_material(folder: Path) -> Material:
         studies=list(_studies(read.folder)),
         trainings=[*_adapters(read.folder), *_api_models(read.folder)],
     )
-
-
-def training_settings(recipe: Mapping[str, Any]) -> str:
-    """A recipe's settings in a line; what is trained on what is left out, and what is not set."""
-    return ", ".join(
-        f"{key} {value}" for key, value in _flat(recipe) if key.split(".")[0] not in _NO_SETTING and value is not None
-    )
-
-
-def _flat(settings: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", "+".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _counted(folder: Path, cell: Any) -> CountedLog:
