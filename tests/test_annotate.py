@@ -1,6 +1,7 @@
 """Drawing a sample for people, and scoring what they save."""
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from wg_evals.annotate.key import Key, read_key
 from wg_evals.annotate.ratings import read_ratings
 from wg_evals.annotate.sample import draw
 from wg_evals.annotate.score import score
+from wg_evals.annotate.show import sheets
 from wg_evals.cli import main
 from wg_evals.errors import WgError
+from wg_evals.statistics import wilson
 
 GOOD = {"era": "PRESENT", "coherence": 90}
 
@@ -123,7 +126,10 @@ def test_agreement_between_people_and_with_the_judge(tmp_path: Path) -> None:
     found = score(key, read_ratings(files, key))
     by_pair = {(c.agreement.score, c.first, c.second): c for c in found.compared}
     with_judge = by_pair["outcome", "anna", "judge"]
-    assert (with_judge.kappa, with_judge.share.value) == ((1.0, 1.0, 1.0), 1.0)
+    assert with_judge.kappa.value == with_judge.share.value == 1.0
+    assert math.isnan(with_judge.kappa.low)  # the same in every draw: that is no certainty
+    assert (with_judge.share.low, with_judge.share.high) == wilson(45, 45)
+    assert math.isnan(by_pair["coherence", "anna", "ben"].share.value)  # of ratings equal numbers say nothing
     assert by_pair["outcome", "anna", "cleo"].agreement.both == len(key.items) - len(range(0, len(key.items), 4))
     assert by_pair["outcome", "ben", "judge"].kappa.value == 0.0  # one word for everything
     assert ("era", "anna", "judge") not in by_pair  # graded by markers: the log has no verdict by rubric
@@ -133,6 +139,30 @@ def test_agreement_between_people_and_with_the_judge(tmp_path: Path) -> None:
     # where cleo says nothing, anna and ben are two: they have no majority unless they agree
     excluded_or_expressed = [i for i, item in enumerate(key.items) if item.verdict != "not expressed"]
     assert found.undecided == sum(i % 4 == 0 for i in excluded_or_expressed)
+
+
+def test_where_two_disagree_each_counts_half_in_the_judges_errors(tmp_path: Path) -> None:
+    key, key_path, files = three(tmp_path)
+    anna, ben = (score(key, read_ratings([file], key)).confusion for file in files[:2])
+    both = score(key, read_ratings(files[:2], key))
+    assert both.undecided > 0
+    for verdict, row in both.confusion.items():
+        assert row == {v: (anna[verdict][v] + ben[verdict][v]) / 2 for v in row}
+    # where all three have rated, two of them are a majority
+    everybody = score(key, read_ratings(files, key)).confusion["expressed"]
+    ids = [i for i, item in enumerate(key.items) if item.verdict == "expressed"]
+    assert everybody["not expressed"] == sum(i % 4 == 0 for i in ids) / 2
+    assert sum(everybody.values()) == len(ids)
+    code, said = run("score", key_path, *files[:2])
+    assert code == 0 and f"{both.undecided} answers have no majority among the annotators" in said
+
+
+def test_a_share_of_equal_ratings_is_not_shown(tmp_path: Path) -> None:
+    key, _, files = three(tmp_path)
+    agreement = sheets(key, score(key, read_ratings(files, key)))[0]
+    agree = agreement.columns.index("agree")
+    assert {row[agree] for row in agreement.rows if row[0] == "coherence"} == {""}
+    assert "100% [92, 100]" in {row[agree] for row in agreement.rows if row[0] == "outcome"}
 
 
 def test_the_command_prints_agreement_verdicts_and_rates(tmp_path: Path) -> None:

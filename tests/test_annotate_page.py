@@ -117,6 +117,75 @@ def test_one_can_go_back_skip_and_go_on_after_closing_the_page(browser: "Browser
     assert set(ratings) | set(skipped) <= {item.id for item in drawn.key.items}
 
 
+def test_two_tabs_under_one_name_lose_nothing(browser: "Browser", tmp_path: Path) -> None:
+    _, file, _ = sampled(tmp_path, 6)
+    one, trouble = opened(browser, file)
+    two = one.context.new_page()
+    two.goto(file.as_uri())
+    begin(one, "Anna")
+    rate(one, "1", "70")
+    begin(two, "Anna")  # at the second answer
+    assert two.locator("#place").inner_text() == "Answer 2 of 6"
+    one.keyboard.press("ArrowLeft")
+    two.keyboard.press("2")
+    one.keyboard.press("2")  # the first answer again, by a tab that has not seen the second's mark
+    one.keyboard.press("ArrowRight")
+    assert one.locator(".chosen").get_attribute("data-value") == "PRESENT"
+    one.keyboard.press("s")
+    one.keyboard.type("torn")
+    one.keyboard.press("Enter")
+    two.keyboard.press("ArrowLeft")
+    two.keyboard.press("ArrowRight")
+    assert "torn" in two.locator("#skipped").inner_text()
+    two.keyboard.press("ArrowRight")
+    for tab in (one, two):
+        assert tab.locator("#place").inner_text() == "Answer 3 of 6"
+    two.keyboard.press("1")  # a scale each
+    one.keyboard.press("ArrowDown")
+    one.keyboard.type("40")
+    for tab, name in ((one, "one"), (two, "two")):
+        saved = save(tab, "Control+s", tmp_path / f"{name}.json")
+        ratings, skipped = saved["ratings"], saved["skipped"]
+        assert isinstance(ratings, dict) and isinstance(skipped, dict)
+        assert sorted(map(str, (sorted(r.items()) for r in ratings.values()))) == [
+            "[('coherence', 40), ('era', 'NINETEENTH')]",
+            "[('coherence', 70), ('era', 'PRESENT')]",
+        ]
+        assert list(skipped.values()) == ["torn"]
+    assert trouble == []
+
+
+def test_a_name_in_other_capitals_is_the_same_annotators(browser: "Browser", tmp_path: Path) -> None:
+    _, file, _ = sampled(tmp_path, 6)
+    page, trouble = opened(browser, file)
+    begin(page, "Ann Groß")
+    rate(page, "1", "70")
+    for again in ("ann groß", "ANN GROSS"):
+        page.reload()
+        begin(page, again)
+        assert page.locator("#place").inner_text() == "Answer 2 of 6"
+        assert page.locator("#annotator").inner_text() == "Ann Groß"
+    page.reload()
+    assert page.locator("#earlier button").count() == 1
+    assert trouble == []
+
+
+def test_a_browser_that_keeps_no_progress_is_named_and_loses_nothing(browser: "Browser", tmp_path: Path) -> None:
+    _, file, _ = sampled(tmp_path, 6)
+    page, trouble = opened(browser, file)
+    page.evaluate("() => { Storage.prototype.setItem = () => { throw new DOMException('full'); }; }")
+    begin(page, "Anna")
+    for _ in range(2):
+        assert "This browser keeps no progress" in page.locator("#notice").inner_text()
+        page.keyboard.press("1")
+        assert "This browser keeps no progress" in page.locator("#notice").inner_text()
+        page.keyboard.type("70")
+        page.keyboard.press("Enter")
+    saved = save(page, "Control+s", tmp_path / "anna.json")
+    assert list(dict(saved["ratings"]).values()) == [{"era": "NINETEENTH", "coherence": 70}] * 2  # type: ignore[call-overload]
+    assert trouble == []
+
+
 def test_progress_of_another_sample_is_not_taken_up(browser: "Browser", tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _DRAWS = 20_000
 _Z = 1.959964  # the upper quantile of a two-sided 95% interval
 
-Confusion = Mapping[Verdict, Mapping[Verdict, int]]
-"""For each verdict of the judge: how many rated answers people gave each verdict."""
+Confusion = Mapping[Verdict, Mapping[Verdict, float]]
+"""For each verdict of the judge: how many rated answers people gave each verdict; one may count in parts."""
 
 
 class Estimate(NamedTuple):

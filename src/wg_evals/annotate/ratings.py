@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError
 
 from wg_evals.annotate.key import Key, Verdict
 from wg_evals.errors import WgError
@@ -28,6 +29,7 @@ class SavedRatings(BaseModel):
     version: Literal[1]
     sample: str
     annotator: str
+    saved: AwareDatetime
     ratings: dict[str, dict[str, StrictInt | StrictStr]]
     """For each answer, by rubric: a whole number 0-100, a label, or an escape."""
     skipped: dict[str, str]
@@ -44,6 +46,8 @@ class Annotator:
     outcomes: dict[str, Verdict]
     """By answer: what the outcome rule makes of the person's ratings."""
     skipped: dict[str, str]
+    saved: datetime
+    """When the file was saved."""
 
 
 def read_ratings(paths: Sequence[Path], key: Key, partial: bool = False) -> list[Annotator]:
@@ -126,7 +130,7 @@ def _annotator(path: Path, key: Key, partial: bool) -> Annotator:
     if not values:
         raise WgError(f"'{path}' rates no answer at all: leave it out.")
     outcomes = {item: people_verdict(v, key.outcome, rubrics) for item, v in values.items()}
-    return Annotator(name, values, outcomes, dict(saved.skipped))
+    return Annotator(name, values, outcomes, dict(saved.skipped), saved.saved)
 
 
 def _read(path: Path) -> SavedRatings:

@@ -142,6 +142,19 @@ def draw(
     return Drawn(items, key.sealed(), out)
 
 
+def population(samples: "pd.DataFrame", domain: str, task: str) -> dict[Verdict, int]:
+    """How many answers of a domain and a task there are to draw from, by the judge's verdict.
+
+    Args:
+        samples: Of a frame.
+        domain: Its name.
+        task: Its name.
+    """
+    of_both = (samples["domain"].astype(str) == domain) & (samples["task"].astype(str) == task)
+    counts = Counter(c.verdict for c in _candidates(samples[of_both])[0])
+    return {v: counts[v] for v in VERDICTS}
+
+
 def allocate(sizes: Mapping[Verdict, int], total: int) -> dict[Verdict, int]:
     """Divide a sample among the judge's verdicts.
 

@@ -1,14 +1,14 @@
 """How far people agree with each other and with the judge, and what that makes of the rates."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
 from typing import Literal, NamedTuple, TypeVar
 
 from wg_evals.analysis.logs import OUTCOME
-from wg_evals.annotate.correction import Correction, Estimate, correct
+from wg_evals.annotate.correction import UNDEFINED, Correction, Estimate, correct
 from wg_evals.annotate.key import VERDICTS, Key, Verdict
 from wg_evals.annotate.ratings import JUDGE, PEOPLE, Annotator
 from wg_evals.judging.agreement import (
@@ -21,9 +21,10 @@ from wg_evals.judging.agreement import (
     weighted_kappa,
     word,
 )
-from wg_evals.statistics import NAN
+from wg_evals.statistics import NAN, wilson
 
 _REPLICATES = 1000
+_ROUNDING = 1e-9
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class Compared(NamedTuple):
     second: str
     agreement: Agreement
     share: Estimate
-    """Share 0-1 of equal verdicts, with its interval."""
+    """Share 0-1 of equal verdicts, with its Wilson interval; not defined for ratings, which are hardly ever equal."""
     kappa: Estimate
     alpha: Estimate
 
@@ -56,8 +57,10 @@ class Scored:
     annotators: list[Annotator]
     together: list[Together]
     compared: list[Compared]
-    confusion: dict[Verdict, dict[Verdict, int]]
-    """The judge's verdict, then people's."""
+    confusion: dict[Verdict, dict[Verdict, float]]
+    """The judge's verdict, then people's; an answer without a majority counts in equal parts, one for each annotator.
+
+    Without those answers, the harder ones, the judge's errors would look fewer than they are."""
     undecided: int
     """Answers on which no verdict has more than half of the annotators who rated them."""
     correction: Correction
@@ -67,8 +70,8 @@ def score(key: Key, annotators: Sequence[Annotator], seed: int = 1) -> Scored:
     """Compare annotators with each other and with the judge, and correct the rates.
 
     Agreement is over the sample as drawn, in which the judge's verdicts expressed and not expressed are equally
-    frequent; where the trait is rare among all answers, kappa over all of them would be lower. Its 95% intervals are
-    bootstrap percentiles over answers (Efron and Tibshirani 1993, chapter 13).
+    frequent; where the trait is rare among all answers, kappa over all of them would be lower. The 95% intervals of
+    kappa and alpha are bootstrap percentiles over answers (Efron and Tibshirani 1993, chapter 13).
 
     Args:
         key: The sample's key.
@@ -89,11 +92,12 @@ def score(key: Key, annotators: Sequence[Annotator], seed: int = 1) -> Scored:
     compared = [_compare(name, raters, *pair, ids, seed) for name, raters in said.items() for pair in pairs]
     together = [_together(name, [raters[n] for n in names], ids, seed) for name, raters in said.items()]
     people = said[OUTCOME][PEOPLE]
-    confusion: dict[Verdict, dict[Verdict, int]] = {v: dict.fromkeys(VERDICTS, 0) for v in VERDICTS}
+    confusion = {v: dict.fromkeys(VERDICTS, 0.0) for v in VERDICTS}
     for item in key.items:
-        verdict = people.get(item.id)
-        for known in VERDICTS:
-            confusion[item.verdict][known] += verdict == known
+        given = [a.outcomes[item.id] for a in annotators if item.id in a.outcomes]
+        counted: Collection[Verdict] = {v for v in given if 2 * given.count(v) > len(given)} or given
+        for verdict in counted:
+            confusion[item.verdict][verdict] += 1 / len(counted)
     rated = {i for a in annotators for i in a.outcomes}
     return Scored(
         annotators=list(annotators),
@@ -118,7 +122,8 @@ def consensus(values: Sequence[Value]) -> Value | None:
 def bootstrap(answers: Sequence[T], statistic: Callable[[list[T]], float], seed: int) -> Estimate:
     """A statistic of answers with the middle 95% of what it is on answers drawn with replacement.
 
-    The interval is nan where the statistic is defined on fewer than nine in ten of the draws.
+    The interval is nan where the statistic is defined on fewer than nine in ten of the draws, and where its bounds are
+    equal: answers that are all alike cannot show how much others would vary.
     """
     import numpy as np
 
@@ -132,7 +137,7 @@ def bootstrap(answers: Sequence[T], statistic: Callable[[list[T]], float], seed:
     if len(defined) < 0.9 * _REPLICATES:
         return Estimate(value, NAN, NAN)
     low, high = (float(q) for q in np.quantile(defined, [0.025, 0.975]))
-    return Estimate(value, low, high)
+    return Estimate(value, low, high) if high - low > _ROUNDING else Estimate(value, NAN, NAN)
 
 
 def _raters(
@@ -155,7 +160,8 @@ def _compare(
     else:
         kappa = bootstrap([(str(x), str(y)) for x, y in both], cohens_kappa, seed)
     alpha = _alpha(numbers if found.kind == "rating" else both, found.kind, seed)
-    share = bootstrap([word(x) == word(y) for x, y in both], _share, seed)
+    same = sum(word(x) == word(y) for x, y in both)
+    share = UNDEFINED if found.kind == "rating" else Estimate(found.agreement, *wilson(same, len(both)))
     return Compared(first, second, found, share, kappa, alpha)
 
 
@@ -170,7 +176,3 @@ def _together(name: str, raters: Sequence[dict[str, Value]], ids: Sequence[str],
 def _alpha(answers: Sequence[Sequence[Value]], kind: str, seed: int) -> Estimate:
     level: Literal["nominal", "interval"] = "interval" if kind == "rating" else "nominal"
     return bootstrap(as_units(answers), lambda units: krippendorff(units, level), seed)
-
-
-def _share(equal: Sequence[bool]) -> float:
-    return sum(equal) / len(equal) if equal else NAN

@@ -92,7 +92,7 @@ def _agreement(key: Key, scored: Scored) -> Sheet:
                 found.score,
                 f"{c.first}, {c.second}",
                 str(found.both),
-                _percent(c.share),
+                "" if math.isnan(c.share.value) else _percent(c.share),
                 _shown(c.kappa),
                 _shown(c.alpha),
                 _number(found.rank_correlation),
@@ -113,7 +113,7 @@ def _confusion(key: Key, scored: Scored) -> Sheet:
         f"people-{key.sample[:8]}-verdicts",
         "The outcome: judge and people, answers",
         ["judge", *(f"{PEOPLE}: {verdict}" for verdict in VERDICTS)],
-        [[verdict, *(str(row[v]) for v in VERDICTS)] for verdict, row in scored.confusion.items()],
+        [[verdict, *(_count(row[v]) for v in VERDICTS)] for verdict, row in scored.confusion.items()],
         text=frozenset({"judge"}),
     )
 
@@ -161,7 +161,10 @@ def lines(scored: Scored) -> Iterator[str]:
     if not math.isnan(found.people.value):
         yield f"Over all answers drawn from, people would have found the trait in {_percent(found.people)} of them."
     if scored.undecided:
-        yield f"{scored.undecided} answers have no majority among the annotators and count for none."
+        yield (
+            f"{scored.undecided} answers have no majority among the annotators: each annotator's verdict on them "
+            "counts in equal parts. The agreement of people with the judge is without them, which flatters the judge."
+        )
 
 
 def notes(scored: Scored) -> Iterator[str]:
@@ -169,7 +172,8 @@ def notes(scored: Scored) -> Iterator[str]:
     yield (
         "Agreement is over the rated answers, in which expressed and not expressed are about equally frequent. kappa: "
         "Cohen's (quadratic weights for ratings); alpha: Krippendorff's (interval for ratings); rho: Spearman's rank "
-        "correlation; 2 - 1: mean difference of ratings, in points. 95% intervals by bootstrap over answers."
+        "correlation; 2 - 1: mean difference of ratings, in points. 95% intervals: Wilson's for agree, by bootstrap "
+        "over answers for kappa and alpha. Where every draw of it gives the same, there is none: that is no certainty."
     )
     if len(scored.annotators) > 1:
         yield f"{PEOPLE}: what more than half of the annotators of an answer say; of numbers, their median."
@@ -184,6 +188,10 @@ def _shown(estimate: Estimate) -> str:
         return DASH
     interval = "" if math.isnan(estimate.low) else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
     return f"{estimate.value:.2f}{interval}"
+
+
+def _count(answers: float) -> str:
+    return f"{answers:.1f}".removesuffix(".0")
 
 
 def _percent(estimate: Estimate) -> str:

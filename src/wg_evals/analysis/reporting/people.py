@@ -1,16 +1,24 @@
 """What people said of the answers: samples of `wg-evals annotate sample`, with the files that annotators saved."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from functools import cache
+from operator import itemgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from wg_evals.analysis import frame
 from wg_evals.analysis.reporting.sheet import Sheet
 from wg_evals.annotate.key import Key, read_key
-from wg_evals.annotate.ratings import RATINGS, read_ratings
+from wg_evals.annotate.ratings import RATINGS, Annotator, read_ratings
+from wg_evals.annotate.sample import population
 from wg_evals.annotate.score import score
 from wg_evals.annotate.show import lines, notes, raters, sheets
 from wg_evals.errors import WgError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KEYS = "*.key.json"
 
@@ -35,49 +43,72 @@ class People(NamedTuple):
 def read_people(folder: Path, keys: Sequence[Path], logs: set[str]) -> People:
     """Read the ratings of a folder's answers.
 
-    The annotators' files are those beside their sample's key. Unfinished ones count as far as they go; the page says
-    how far that is.
+    The annotators' files are those beside their sample's key, of each annotator the one saved last. Unfinished ones
+    count as far as they go; the page says how far that is. A sample counts where it was drawn from these answers, no
+    fewer and no more: what it says of the judge and of the rates is about all that it was drawn from.
 
     Args:
-        folder: The keys in it are read.
+        folder: The logs, and the keys that are read.
         keys: Further keys, from elsewhere.
-        logs: The names of the logs that count, without folders: a sample of other logs says nothing of these.
+        logs: The names of the logs that count, without folders.
 
     Raises:
         WgError: One of the further keys cannot be read.
     """
     found = People([], [])
     here = sorted(folder.resolve().rglob(KEYS))
+    samples = cache(lambda: frame(folder).samples)  # read only where ratings need it
     for path in here:
         try:
-            _add(found, path, read_key(path), logs)
+            _add(found, path, read_key(path), logs, samples)
         except WgError as ex:
             found.unused.append(str(ex))
     for path in keys:
         if path.resolve() not in here:
-            _add(found, path, read_key(path), logs)
+            _add(found, path, read_key(path), logs, samples)
     return found
 
 
-def _add(found: People, path: Path, key: Key, logs: set[str]) -> None:
+def _add(found: People, path: Path, key: Key, logs: set[str], samples: "Callable[[], pd.DataFrame]") -> None:
     files = list(_saved(path.parent, key))
-    if not any(Path(item.log).name in logs for item in key.items):
-        found.unused.append(f"The sample of '{path}' was drawn from other logs than these.")
+    drawn_from = {Path(item.log).name for item in key.items}
+    if missing := sorted(drawn_from - logs):
+        found.unused.append(
+            f"The sample of '{path}' was drawn from other logs than these: {len(missing)} of its {len(drawn_from)} are "
+            f"not here, such as '{missing[0]}'."
+        )
     elif not files:
         found.unused.append(f"Nobody's ratings lie beside the key '{path}'.")
-    else:
-        good = []
-        for file in files:
-            try:
-                read_ratings([file], key, partial=True)
-                good.append(file)
-            except WgError as ex:
-                found.unused.append(str(ex))
-        if good:
-            scored = score(key, read_ratings(good, key, partial=True))
-            title = f"What people say: {len(key.items)} answers, {key.task} in {key.domain}"
-            sentences = [*raters(key, scored), *lines(scored)]
-            found.rated.append(Rated(title, sheets(key, scored), sentences, list(notes(scored))))
+    elif (there := key.population()) != (now := population(samples(), key.domain, key.task)):
+        drawn_out_of = ", ".join(f"{n} {verdict}" for verdict, n in there.items())
+        found.unused.append(
+            f"The sample of '{path}' stands for other answers than these: it was drawn out of "
+            f"{drawn_out_of} answers ({key.task} in {key.domain}); here are "
+            f"{', '.join(map(str, now.values()))}. Report on the logs that it was drawn from, or draw one from these."
+        )
+    elif annotators := _annotators(found, files, key):
+        scored = score(key, annotators)
+        title = f"What people say: {len(key.items)} answers, {key.task} in {key.domain}"
+        sentences = [*raters(key, scored), *lines(scored)]
+        found.rated.append(Rated(title, sheets(key, scored), sentences, list(notes(scored))))
+
+
+def _annotators(found: People, files: Sequence[Path], key: Key) -> list[Annotator]:
+    """Each annotator's newest file that can be read; the others are named as unused."""
+    read: dict[str, list[tuple[datetime, Path, Annotator]]] = {}
+    for file in files:
+        try:
+            [annotator] = read_ratings([file], key, partial=True)
+        except WgError as ex:
+            found.unused.append(str(ex))
+        else:
+            read.setdefault(annotator.name.casefold(), []).append((annotator.saved, file, annotator))
+    newest = []
+    for same in read.values():
+        *others, (_, latest, annotator) = sorted(same, key=itemgetter(0))
+        newest.append(annotator)
+        found.unused.extend(f"'{f}' is not counted: the annotator's newest file is '{latest}'." for _, f, _ in others)
+    return newest
 
 
 def _saved(folder: Path, key: Key) -> Iterator[Path]:

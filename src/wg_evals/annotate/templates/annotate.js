@@ -13,6 +13,7 @@
   let active = 0; // the scale that keys speak to
   let scales = [];
   let whole = false; // whether a very long answer is shown whole
+  let isKept = true; // whether the browser has kept all of the state
   let wording = null; // whether the scales' wording is shown; not said: until the first answer is done
 
   // ---- what is kept
@@ -26,10 +27,17 @@
         return null;
       }
     },
+    // Another tab under the same name may have written. All that this one knows was written too, unless it could not be.
+    catchUp() {
+      const kept = isKept && this.read(state.annotator);
+      if (kept) Object.assign(state, { ratings: kept.ratings, skipped: kept.skipped });
+    },
     write() {
       try {
         localStorage.setItem(STORE + state.annotator, JSON.stringify(state));
+        isKept = true;
       } catch {
+        isKept = false;
         say("This browser keeps no progress: do not close the page before you have saved the file.");
       }
     },
@@ -41,6 +49,13 @@
       }
     },
   };
+
+  // Names that differ in capitals are one annotator's, as they are to `annotate score`.
+  function asKept(annotator) {
+    const fold = (name) => name.toUpperCase().toLowerCase();
+    const names = storage.names();
+    return names.find((n) => n === annotator) || names.find((n) => fold(n) === fold(annotator)) || annotator;
+  }
 
   // A place for each answer that depends on the annotator and on nothing else (FNV-1a, then mixed).
   function rank(text) {
@@ -112,17 +127,18 @@
       byId("refused").textContent = `'${annotator}' stands for someone else in the results: take another name.`;
       return;
     }
-    state = storage.read(annotator) || { annotator, started: new Date().toISOString(), ratings: {}, skipped: {}, at: 0 };
-    order = shuffled(annotator);
+    state = storage.read(asKept(annotator)) || { annotator, started: new Date().toISOString(), ratings: {}, skipped: {}, at: 0 };
+    order = shuffled(state.annotator);
     const open = order.findIndex((id) => !isDone(id));
     goTo(open < 0 ? order.length : open);
   }
 
   function goTo(at) {
     state.at = Math.max(0, Math.min(at, order.length));
-    storage.write();
     whole = false;
     say("");
+    storage.catchUp();
+    storage.write();
     if (state.at === order.length) showEnd();
     else showItem();
   }
@@ -302,6 +318,7 @@
 
   function record(index, value) {
     const id = current();
+    storage.catchUp();
     const given = { ...ratings(id) };
     if (value === undefined) delete given[data.rubrics[index].name];
     else given[data.rubrics[index].name] = value;
@@ -314,8 +331,8 @@
   }
 
   function give(index, value) {
-    record(index, value);
     say("");
+    record(index, value);
     showMarks();
     const open = scales.findIndex((scale) => !(scale.rubric.name in ratings(current())));
     activate(open < 0 ? index : open);
@@ -337,6 +354,7 @@
   }
 
   function save() {
+    storage.catchUp();
     const ratingsOfRated = Object.fromEntries(order.filter((id) => id in state.ratings).map((id) => [id, state.ratings[id]]));
     const saved = {
       kind: "wg-evals ratings", version: 1, sample: data.sample, annotator: state.annotator,
@@ -376,8 +394,10 @@
       event.preventDefault(); // a skip without a reason says nothing
       return;
     }
+    storage.catchUp();
     delete state.ratings[current()];
     state.skipped[current()] = reason;
+    storage.write();
     goTo(state.at + 1);
   });
 
