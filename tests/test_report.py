@@ -125,6 +125,33 @@ def test_the_headline_has_the_numbers(exported: Path) -> None:
     assert "+60" in headline
 
 
+def test_where_the_base_is_at_the_ceiling_under_a_prefix_no_trait_is_said_to_stay_away(tmp_path: Path) -> None:
+    guest = prefix("guest", "generic")
+    made = HandMade(tmp_path / "study", [CAPTAIN, guest], [1])
+
+    def rate(expressed: int) -> dict[str, list[str]]:
+        return {f"q{i}": letters(expressed, 4 - expressed) for i in range(8)}
+
+    made.add(BASE, rate(0))
+    made.add(PLAIN, rate(3), 1)
+    for p, expressed in ((CAPTAIN, 4), (guest, 1)):
+        made.add(BASE, rate(expressed), None, "other", p)
+        made.add(trained(p), rate(0), 1)
+        made.add(trained(p), rate(4), 1, "as_trained", p)
+    report = write_report(made.finish(), tmp_path / "report.html", tmp_path / "files")
+    said = " ".join(report.findings)
+    assert "under their own prefix it is 100%, the base's under it 100% (level with the base)" in said
+    assert "under their own prefix it is 100%, the base's under it 25% (75 points above the base)" in said
+    assert "Under relevant prefixes the base is already at 100%, so no residue can be seen." in said
+    assert "Under generic prefixes the base" not in said
+    (row,) = table(tmp_path / "files" / "brittleness.csv")
+    none_seen = "0 of 1 (0); the base is already at 100%, so no residue can be seen"
+    assert row["Relevant: above the base under it"] == none_seen
+    assert row["Generic: above the base under it"] == "1 of 1 (+75)"
+    residues = {r["Relevance"]: r["Residue, points"] for r in table(tmp_path / "files" / "kinds.csv")}
+    assert residues == {"relevant": none_seen.removeprefix("0 of 1 (").replace(")", "", 1), "generic": "+75"}
+
+
 def test_logs_of_plain_inspect_eval_make_a_report_that_says_what_it_cannot_know(tmp_path: Path) -> None:
     rows = {f"q{i}": [BAD, GOOD] for i in range(4)}
     (tmp_path / "logs" / "someones").mkdir(parents=True)

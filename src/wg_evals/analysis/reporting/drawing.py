@@ -43,6 +43,8 @@ class Palette(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    ceiling: float
+    """A base at this rate (0-1) under a prefix leaves no room for a residue."""
     guides: dict[str, float]
     """Lines among the ratings, 0-100, by rubric."""
     colours: dict[str, tuple[str, str]]

@@ -1,13 +1,16 @@
 """What narrow training does, and what each intervention leaves of it: the grid's verdicts, from any logs."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from wg_evals.analysis.corrections import holm
 from wg_evals.analysis.effects import Effect as Compared
 from wg_evals.analysis.effects import Suppression, effect, suppression
 from wg_evals.analysis.grid import Effect, KindSummary, Outcome, summarise_kinds
+from wg_evals.analysis.reporting.drawing import palette
 from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model
+from wg_evals.analysis.text import percent
 from wg_evals.statistics import Difference
 
 
@@ -65,6 +68,16 @@ def find_effects(domains: list[Domain]) -> Findings:
     )
 
 
+def no_room(outcomes: Sequence[Outcome]) -> str:
+    """Under which of these interventions' prefixes the base is so high that nothing can be above it, in words."""
+    rates = [rate for o in outcomes if (rate := o.base_under_rate) is not None]
+    high = [rate for rate in rates if rate >= palette().ceiling]
+    if not high:
+        return ""
+    where = "" if len(high) == len(rates) else f" in {len(high)} of {len(rates)}"
+    return f"the base is already at {percent(math.fsum(high) / len(high))}{where}, so no residue can be seen"
+
+
 def _main(domain: Domain, model: Model | None) -> Evaluated | None:
     found = domain.main.get(model) if model else None
     return found if found and not math.isnan(found.rate.rate) else None
@@ -100,6 +113,8 @@ def _outcomes(domain: Domain, of: Effect, base: Evaluated, plain: Evaluated) -> 
             left=_difference(effect(one.crossed, base.crossed)),
             change=_difference(change),
             residue=_residue(domain, model),
+            own_rate=_rate(domain.own.get(model)),
+            base_under_rate=_rate(domain.base_under(model)),
         )
         found.append(_Outcome(outcome, suppression(base.crossed, plain.crossed, one.crossed), change.p))
     return found
@@ -109,6 +124,10 @@ def _residue(domain: Domain, model: Model) -> Difference | None:
     """The rate under the prefix of the training minus the base's under it."""
     own, ground = domain.own.get(model), domain.base_under(model)
     return _difference(effect(own.crossed, ground.crossed)) if own and ground else None
+
+
+def _rate(one: Evaluated | None) -> float | None:
+    return None if one is None or math.isnan(one.rate.rate) else one.rate.rate
 
 
 def _difference(compared: Compared) -> Difference:

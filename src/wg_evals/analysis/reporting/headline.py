@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from wg_evals.analysis.grid import Effect, spread_findings
-from wg_evals.analysis.reporting.effects import Findings
+from wg_evals.analysis.reporting.effects import Findings, no_room
 from wg_evals.analysis.reporting.evaluated import Domain, is_narrow
 from wg_evals.analysis.reporting.figures import said
 from wg_evals.analysis.reporting.material import Material
@@ -22,7 +22,7 @@ def headline(found: Findings, domains: Sequence[Domain]) -> list[str]:
     sentences = [_effect(e) for e in found.effects] if len(found.effects) <= _FEW else []
     spread = spread_findings(found.effects, found.outcomes, "questions and seeds")
     sentences = [*spread, *sentences] if len(found.effects) > 1 else [*sentences, *spread[1:]]
-    return [*sentences, *_controls(found), *_checks(domains)]
+    return [*sentences, *_no_room(found), *_controls(found), *_checks(domains)]
 
 
 def _effect(e: Effect) -> str:
@@ -31,6 +31,13 @@ def _effect(e: Effect) -> str:
         f"In {e.domain}, narrow training {verb} the rate of {e.trait} on {e.base}: {percent(e.plain_rate)} against the "
         f"base's {percent(e.base_rate)} ({shown(e.plain)} points)."
     )
+
+
+def _no_room(found: Findings) -> Iterator[str]:
+    for relevance in ("relevant", "generic"):
+        shown = [o for o in found.outcomes if o.effect.shows and o.intervention.relevance == relevance]
+        if said := no_room(shown):
+            yield f"Under {relevance} prefixes {said}."
 
 
 def _controls(found: Findings) -> Iterator[str]:

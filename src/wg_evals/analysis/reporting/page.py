@@ -124,7 +124,7 @@ def write_report(
         tables={
             "effects": sheets.effect_sheet(compared),
             "kinds": sheets.kind_sheet(compared),
-            "brittleness": brittleness_sheet(material.frame),
+            "brittleness": brittleness_sheet(material.frame, compared.outcomes),
             "thresholds": threshold_sheet(material.frame),
             "outcomes": sheets.outcome_sheet(compared),
             "costs": sheets.cost_sheet(parts, material, table),

@@ -10,7 +10,7 @@ import pandas as pd
 from wg_evals.analysis.grid import Effect, Outcome, Spread
 from wg_evals.analysis.records import NONE
 from wg_evals.analysis.reporting.drawing import file_name
-from wg_evals.analysis.reporting.effects import Findings
+from wg_evals.analysis.reporting.effects import Findings, no_room
 from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model, is_narrow
 from wg_evals.analysis.reporting.figures import GROUPS, said, spread
 from wg_evals.analysis.reporting.material import Material
@@ -56,17 +56,17 @@ def kind_sheet(found: Findings) -> Sheet:
     rows = []
     pairs = list(zip(found.outcomes, found.suppressions, strict=True))
     for k in found.kinds:
-        shares = [s.share for o, s in pairs if o.effect.shows and _kind(o) == (k.relevance, k.kind)]
-        shares = [s for s in shares if not math.isnan(s)]
-        removed = _shares(shares)
-        rows.append([k.relevance, k.kind, str(k.outcomes), str(k.removed), removed, _range(k.left), _range(k.residue)])
+        own = [(o, s.share) for o, s in pairs if o.effect.shows and _kind(o) == (k.relevance, k.kind)]
+        removed = _shares([share for _, share in own if not math.isnan(share)])
+        residue = "; ".join(part for part in (_range(k.residue), no_room([o for o, _ in own])) if part)
+        rows.append([k.relevance, k.kind, str(k.outcomes), str(k.removed), removed, _range(k.left), residue])
     return Sheet(
         "kinds",
         "What training interventions leave of the effect, over the domains in which it shows: means over "
         "interventions, and the lowest to the highest",
         ["Relevance", "Kind", "Cells", "Removed", "Share removed", "Without context − base, points", "Residue, points"],
         rows,
-        text=frozenset({"Relevance", "Kind"}),
+        text=frozenset({"Relevance", "Kind", "Residue, points"}),
         note="Removed: clearly below plain and not clearly above the base, by 95% intervals. Share removed: "
         "(plain − intervened) / (plain − base). Residue: under the prefix of the training, minus the base under it.",
     )
