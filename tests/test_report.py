@@ -118,6 +118,14 @@ def test_the_same_figure_gives_the_same_bytes(exported: Path, study: Path, tmp_p
         assert (tmp_path / "files" / name).read_bytes() == (exported / "files" / name).read_bytes()
 
 
+def test_intervals_of_differences_say_how_many_training_runs_they_are_over(exported: Path) -> None:
+    html = (exported / "report.html").read_text(encoding="utf-8")
+    assert html.count("over questions and 2 training runs") >= 4  # the headline, its sentences, two tables
+    assert "single training run" not in html
+    (effect,) = table(exported / "files" / "effects.csv")
+    assert effect["Runs"] == "2" and effect["Plain − base"].endswith("]*")
+
+
 def test_the_headline_has_the_numbers(exported: Path) -> None:
     html = (exported / "report.html").read_text(encoding="utf-8")
     headline = html.split('id="headline">')[1].split("<")[0]

@@ -34,18 +34,29 @@ class Findings(NamedTuple):
     change_p: list[float]
     """For each outcome, of no difference between the intervened and the plain adapters; Holm over the outcomes."""
     kinds: list[KindSummary]
+    effect_runs: list[int]
+    """For each effect, how many training runs the plain adapters are."""
+    outcome_runs: list[int]
+    """For each outcome, how many the intervened ones are, or the plain ones if those are fewer."""
+
+    @property
+    def runs(self) -> list[int]:
+        """Of every comparison."""
+        return self.effect_runs + self.outcome_runs
 
 
 class _Outcome(NamedTuple):
     outcome: Outcome
     suppression: Suppression
     p: float
+    runs: int
 
 
 def find_effects(domains: list[Domain]) -> Findings:
     """Compare with the base and with plain training on the same data, wherever a folder has both."""
     effects: list[Effect] = []
     effect_p: list[float] = []
+    effect_runs: list[int] = []
     outcomes: list[_Outcome] = []
     for domain in domains:
         base = _main(domain, domain.one("base"))
@@ -56,6 +67,7 @@ def find_effects(domains: list[Domain]) -> Findings:
             compared = effect(plain.crossed, base.crossed)
             effects.append(_effect(domain, base, plain, compared))
             effect_p.append(compared.p)
+            effect_runs.append(len(plain.seeds))
             outcomes += _outcomes(domain, effects[-1], base, plain)
     found = [o.outcome for o in outcomes]
     return Findings(
@@ -65,7 +77,21 @@ def find_effects(domains: list[Domain]) -> Findings:
         suppressions=[o.suppression for o in outcomes],
         change_p=holm([o.p for o in outcomes]).tolist(),
         kinds=list(summarise_kinds(found)),
+        effect_runs=effect_runs,
+        outcome_runs=[o.runs for o in outcomes],
     )
+
+
+def over(runs: Sequence[int]) -> str:
+    """What intervals of differences are over: `questions and 3 training runs`.
+
+    Args:
+        runs: Of each comparison.
+    """
+    fewest, most = min(runs), max(runs)
+    if most == 1:
+        return "questions, each of a single training run"
+    return f"questions and {fewest if fewest == most else f'{fewest} to {most}'} training runs"
 
 
 def no_room(outcomes: Sequence[Outcome]) -> str:
@@ -116,7 +142,8 @@ def _outcomes(domain: Domain, of: Effect, base: Evaluated, plain: Evaluated) -> 
             own_rate=_rate(domain.own.get(model)),
             base_under_rate=_rate(domain.base_under(model)),
         )
-        found.append(_Outcome(outcome, suppression(base.crossed, plain.crossed, one.crossed), change.p))
+        share = suppression(base.crossed, plain.crossed, one.crossed)
+        found.append(_Outcome(outcome, share, change.p, min(len(one.seeds), len(plain.seeds))))
     return found
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from wg_evals.analysis.grid import Effect, spread_findings
-from wg_evals.analysis.reporting.effects import Findings, no_room
+from wg_evals.analysis.reporting.effects import Findings, no_room, over
 from wg_evals.analysis.reporting.evaluated import Domain, is_narrow
 from wg_evals.analysis.reporting.figures import said
 from wg_evals.analysis.reporting.material import Material
@@ -19,18 +19,30 @@ def headline(found: Findings, domains: Sequence[Domain]) -> list[str]:
     """The findings, the most important first."""
     if not found.effects:
         return list(_levels(domains))
-    sentences = [_effect(e) for e in found.effects] if len(found.effects) <= _FEW else []
-    spread = spread_findings(found.effects, found.outcomes, "questions and seeds")
+    pairs = zip(found.effects, found.effect_runs, strict=True)
+    sentences = [_effect(e, runs) for e, runs in pairs] if len(found.effects) <= _FEW else []
+    spread = spread_findings(found.effects, found.outcomes, over(found.runs))
     sentences = [*spread, *sentences] if len(found.effects) > 1 else [*sentences, *spread[1:]]
     return [*sentences, *_no_room(found), *_controls(found), *_checks(domains)]
 
 
-def _effect(e: Effect) -> str:
+def _effect(e: Effect, runs: int) -> str:
     verb = "raises" if e.plain.low > 0 else "lowers" if e.plain.high < 0 else "does not clearly move"
     return (
         f"In {e.domain}, narrow training {verb} the rate of {e.trait} on {e.base}: {percent(e.plain_rate)} against the "
-        f"base's {percent(e.base_rate)} ({shown(e.plain)} points)."
+        f"base's {percent(e.base_rate)} ({shown(e.plain)} points, over {over([runs])})."
     )
+
+
+def warnings(found: Findings) -> list[str]:
+    """What a reader has to know before the findings."""
+    once = sum(runs == 1 for runs in found.runs)
+    if not once:
+        return []
+    return [
+        f"In {once} of {len(found.runs)} comparisons there is a single training run: interval and p are over questions "
+        "only, and speak about this one adapter, not about training again. Train with 5 seeds or more."
+    ]
 
 
 def _no_room(found: Findings) -> Iterator[str]:

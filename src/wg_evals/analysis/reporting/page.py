@@ -25,7 +25,7 @@ from wg_evals.analysis.reporting.figures import (
     intervention_figure,
     question_figure,
 )
-from wg_evals.analysis.reporting.headline import headline, unknowns
+from wg_evals.analysis.reporting.headline import headline, unknowns, warnings
 from wg_evals.analysis.reporting.judges import judge_sheet
 from wg_evals.analysis.reporting.limits import LIMIT, LONGEST
 from wg_evals.analysis.reporting.material import Material, read_material
@@ -64,6 +64,7 @@ class _Contents(NamedTuple):
     """Everything that the page shows."""
 
     findings: list[str]
+    warnings: list[str]
     unknowns: list[str]
     heat: Drawing
     sections: list[_Section]
@@ -113,6 +114,7 @@ def write_report(
     compared = find_effects(parts)
     contents = _Contents(
         findings=headline(compared, parts),
+        warnings=warnings(compared),
         unknowns=unknowns(material, parts),
         heat=heat_map(parts),
         sections=[

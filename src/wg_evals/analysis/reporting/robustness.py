@@ -13,6 +13,7 @@ from wg_evals.analysis.records import NONE
 from wg_evals.analysis.reporting.effects import no_room
 from wg_evals.analysis.reporting.evaluated import is_narrow
 from wg_evals.analysis.reporting.sheet import Sheet
+from wg_evals.analysis.reporting.sheets import few_runs
 from wg_evals.analysis.text import DASH, points
 from wg_evals.analysis.thresholds import rescored, standard_thresholds
 
@@ -38,14 +39,14 @@ def brittleness_sheet(frame: Frame, outcomes: Sequence[Outcome]) -> Sheet:
         note="Seeds that show it: whose own interval against the base lies above 0. Above the base "
         "under it: interventions whose residue (under the prefix of the training, minus the base under it) has an "
         "interval above 0; the mean residue in points. Where the base itself is near 100% under the prefix, a trait "
-        "that comes back cannot be told from what the prefix does.",
+        "that comes back cannot be told from what the prefix does. *: fewer runs than an interval can rely on.",
     )
 
 
 def _brittle(row: Any, outcomes: Sequence[Outcome]) -> list[str]:
     tasks = (row.task, f"{row.task} ({row.battery})")
     own = [o for o in outcomes if (o.effect.domain, o.effect.base) == _where(row)[::2] and o.effect.task in tasks]
-    effect = f"{points(row.effect)} {_interval(row.effect_low, row.effect_high)}".strip()
+    effect = f"{points(row.effect)} {_interval(row.effect_low, row.effect_high)}".strip() + few_runs(row.runs)
     spread = points(row.runs_low) if row.runs == 1 else f"{points(row.runs_low)} to {points(row.runs_high)}"
     cells = [*_where(row), effect, f"{row.runs_present} of {row.runs}", spread]
     for relevance, tried, removed, back, residue in (

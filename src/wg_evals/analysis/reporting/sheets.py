@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from wg_evals.analysis.grid import Effect, Outcome, Spread
+from wg_evals.analysis.intervals import VOUCHED_RUNS
 from wg_evals.analysis.records import NONE
 from wg_evals.analysis.reporting.drawing import file_name
-from wg_evals.analysis.reporting.effects import Findings, no_room
+from wg_evals.analysis.reporting.effects import Findings, no_room, over
 from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model, is_narrow
 from wg_evals.analysis.reporting.figures import GROUPS, said, spread
 from wg_evals.analysis.reporting.material import Material
@@ -19,6 +20,10 @@ from wg_evals.analysis.text import DASH, percent, percent_interval, points, poin
 from wg_evals.statistics import Difference
 
 _COHERENCE = "coherence"
+_FEW_RUNS = (
+    f"*: of fewer than {VOUCHED_RUNS} training runs, so that the interval is not known to hold 95% of the time (one "
+    "run: it speaks about this adapter alone); each run's own rate stands under Rates."
+)
 
 
 def effect_sheet(found: Findings) -> Sheet:
@@ -27,18 +32,28 @@ def effect_sheet(found: Findings) -> Sheet:
     return Sheet(
         "effects",
         "The effect of narrow training without context: differences in percentage points, paired by question, with "
-        "95% intervals over questions and training runs",
-        [*columns, "p (Holm)", "Control − base", "Effect"],
-        [_effect(e, p) for e, p in zip(found.effects, found.effect_p, strict=True)],
+        f"95% intervals{_over(found)}",
+        [*columns, "p (Holm)", "Control − base", "Runs", "Effect"],
+        [_effect(*one) for one in zip(found.effects, found.effect_p, found.effect_runs, strict=True)],
         text=frozenset({"Domain", "Base", "Task", "Effect"}),
         note="Included: the share of the plain adapters' answers that count. An effect shows if its interval lies "
-        "above 0; p is corrected for all rows of this table (Holm).",
+        "above 0; p is corrected for all rows of this table (Holm). " + _FEW_RUNS,
     )
 
 
-def _effect(e: Effect, p: float) -> list[str]:
+def _over(found: Findings) -> str:
+    return f" over {over(found.runs)}" if found.runs else ""
+
+
+def few_runs(runs: int) -> str:
+    """The mark of an interval whose coverage is not known to be near 95%."""
+    return "*" if runs < VOUCHED_RUNS else ""
+
+
+def _effect(e: Effect, p: float, runs: int) -> list[str]:
     rates = [percent(e.base_rate), percent(e.plain_rate), percent(e.included)]
-    return [e.domain, e.base, e.task, *rates, shown(e.plain), probability(p), shown(e.control), e.said]
+    compared = [shown(e.plain) + few_runs(runs), probability(p), shown(e.control), str(runs)]
+    return [e.domain, e.base, e.task, *rates, *compared, e.said]
 
 
 def shown(d: Difference | None) -> str:
@@ -93,20 +108,24 @@ def outcome_sheet(found: Findings) -> Sheet:
     """Every intervention."""
     columns = ["Domain", "Base", "Trained with", "Kind", "Relevance", "Rate", "− base", "− plain", "p (Holm)"]
     rows = []
-    for o, s, p in zip(found.outcomes, found.suppressions, found.change_p, strict=True):
+    outcomes = zip(found.outcomes, found.suppressions, found.change_p, found.outcome_runs, strict=True)
+    for o, s, p, runs in outcomes:
+        few = few_runs(runs)
         share = f"{percent(s.share)} {percent_interval(s)}" if not s.why_undefined else DASH
         named = [o.effect.domain, o.effect.base, o.intervention.name]
         named += [o.intervention.kind or "", o.intervention.relevance or ""]
-        compared = [percent(o.rate), shown(o.left), shown(o.change), probability(p), share, shown(o.residue), o.verdict]
-        rows.append(named + compared)
+        residue = shown(o.residue) + few if o.residue else ""
+        compared = [percent(o.rate), shown(o.left) + few, shown(o.change) + few, probability(p), share, residue]
+        rows.append([*named, *compared, str(runs), o.verdict])
     return Sheet(
         "interventions",
-        "Every training intervention without context: differences in points, paired by question, with 95% intervals",
-        [*columns, "Share removed", "Residue", "Verdict"],
+        "Every training intervention without context: differences in points, paired by question, with 95% intervals"
+        + _over(found),
+        [*columns, "Share removed", "Residue", "Runs", "Verdict"],
         rows,
         text=frozenset({"Domain", "Base", "Trained with", "Kind", "Relevance", "Verdict"}),
         note="p: of no difference from plain training, corrected for all rows of this table (Holm). Share removed: "
-        "with a bootstrap interval over questions and runs.",
+        "with a bootstrap interval over the same. " + _FEW_RUNS,
     )
 
 
