@@ -75,6 +75,27 @@ def test_the_figures_data_are_the_counts_of_the_logs(exported: Path) -> None:
     assert (own["n"], own["included"], own["expressed"], own["rate"]) == ("30", "20", "20", "1.000000")
 
 
+def test_plain_training_under_the_prefix_stands_beside_the_model_that_was_trained_with_it(tmp_path: Path) -> None:
+    made = HandMade(tmp_path / "study", [CAPTAIN], [1])
+
+    def rate(expressed: int) -> dict[str, list[str]]:
+        return {f"q{i}": letters(expressed, 4 - expressed) for i in range(8)}
+
+    made.add(BASE, rate(0))
+    made.add(PLAIN, rate(3), 1)
+    made.add(PLAIN, rate(2), 1, "other", CAPTAIN)
+    made.add(trained(CAPTAIN), rate(0), 1)
+    made.add(trained(CAPTAIN), rate(4), 1, "as_trained", CAPTAIN)
+    write_report(made.finish(), tmp_path / "report.html", tmp_path / "files")
+    heat = {r["model"]: r["rate"] for r in table(tmp_path / "files" / "heat-map.csv")}
+    assert heat["plain, relevant prefixes"] == "0.500000" and "base, relevant prefixes" not in heat
+    shown = {r["shown"]: r["rate"] for r in table(tmp_path / "files" / "context-birds-organism.csv")}
+    assert shown["plain training under it"] == "0.500000" and shown["under its prefix"] == "1.000000"
+    assert "plain-under" in (tmp_path / "files" / "context-birds-organism.svg").read_text().split("</style>")[1]
+    rates = {r["Trained with"]: r["Plain, same prefix"] for r in table(tmp_path / "files" / "rates-birds-organism.csv")}
+    assert rates["captain"].startswith("50%") and rates["plain"] == ""
+
+
 def test_an_interval_that_cannot_be_relied_on_gives_way_to_the_seeds(exported: Path) -> None:
     (plain,) = [
         r for r in table(exported / "files" / "interventions-birds-organism.csv") if r["trained_with"] == "plain"

@@ -119,8 +119,15 @@ class Domain:
 
     def base_under(self, model: Model) -> Evaluated | None:
         """The base under the prefix that a model was trained with."""
-        ground, own = self.one("base"), self.own.get(model)
-        return self.under.get((ground, own.context)) if ground and own else None
+        return self._under_prefix_of(model, self.one("base"))
+
+    def plain_under(self, model: Model) -> Evaluated | None:
+        """Plain training on the same data, under the prefix that a model was trained with."""
+        return self._under_prefix_of(model, self.one("plain", model.origin))
+
+    def _under_prefix_of(self, model: Model, other: Model | None) -> Evaluated | None:
+        own = self.own.get(model)
+        return self.under.get((other, own.context)) if other and own else None
 
     def group(self, name: str) -> list[Model]:
         """The models of a group that were evaluated without context."""

@@ -21,7 +21,7 @@ _RELEVANCE = ("relevant", "generic", "graded")
 
 _LEFT, _RIGHT = 250, 40
 _ROW, _HEADING, _FOOT = 30, 28, 52
-_LANE = 6
+_LANE = 9
 _APART = 90
 """How far two labels side by side have to be from each other."""
 _LETTER = 7.2
@@ -152,14 +152,16 @@ def intervention_figure(domain: Domain) -> Drawing | None:
 
 
 def context_figure(domain: Domain) -> Drawing | None:
-    """The same adapters without context and under the prefix they were trained with, beside the base under it."""
+    """The same adapters without context and under their training prefix, beside base and plain training under it."""
     shown = [m for m in domain.models if m in domain.own]
     if not shown:
         return None
     marks: list[Mark] = []
     data: list[dict[str, Any]] = []
-    legend = [(_LEFT, "none", "without context"), (_LEFT + 150, "with", "under its own prefix")]
-    legend.append((_LEFT + 330, "under", "the base under that prefix"))
+    legend = [(130, "none", "without context"), (280, "with", "under its own prefix")]
+    legend.append((455, "under", "the base under that prefix"))
+    if any(domain.plain_under(m) for m in shown):
+        legend.append((665, "plain-under", "plain training under that prefix"))
     for x, style, label in legend:
         marks.append(Dot(style, x + 6, 14, 5.5, "diamond" if style == "with" else "circle"))
         marks.append(Words("start", x + 18, 18.5, label))
@@ -170,13 +172,13 @@ def context_figure(domain: Domain) -> Drawing | None:
         for m in members:
             middle = y + _ROW / 2
             marks.append(Words("label", _LEFT - 14, middle + 4.5, _cut(m.name, _LEFT - 20)))
-            for style, one, lane in (
-                ("none", domain.main.get(m), -_LANE),
-                ("under", domain.base_under(m), _LANE),
-                ("with", domain.own[m], _LANE),
+            for style, one, lane, what in (
+                ("none", domain.main.get(m), -_LANE, "without context"),
+                ("plain-under", domain.plain_under(m), _LANE, "plain training under it"),
+                ("under", domain.base_under(m), _LANE, "the base under it"),
+                ("with", domain.own[m], 0, "under its prefix"),
             ):
                 if one is not None:
-                    what = {"none": "without context", "under": "the base under it", "with": "under its prefix"}[style]
                     marks += _point(style, one, middle + lane, f"{m.name}, {what}")
                     data.append(_row(one, row=m.name, shown=what))
             y += _ROW
@@ -259,6 +261,8 @@ def _heat_rows(block: Sequence[Domain]) -> list[tuple[str, dict[str, list[Evalua
             rows.setdefault(f"{relevance}, own prefix", {})[d.domain] = [d.own[m] for m in trained]
             under = [e for m in trained if (e := d.base_under(m))]
             rows.setdefault(f"base, {relevance} prefixes", {})[d.domain] = under
+            plain_under = [e for m in trained if (e := d.plain_under(m))]
+            rows.setdefault(f"plain, {relevance} prefixes", {})[d.domain] = plain_under
     for d in block:
         for m in d.group("adapter"):
             rows.setdefault(m.name, {})[d.domain] = [d.main[m]]

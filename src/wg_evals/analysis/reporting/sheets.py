@@ -133,20 +133,21 @@ def rate_sheet(domain: Domain) -> Sheet:
     """A domain's rates, with and without context."""
     rows = []
     for m in domain.models:
-        main, own, under = domain.main.get(m), domain.own.get(m), domain.base_under(m)
+        main, contexts = domain.main.get(m), (domain.own.get(m), domain.base_under(m), domain.plain_under(m))
         counts = main.counts if main else None
         rows.append(
-            [m.name, *(said(e) if e else "" for e in (main, own, under))]
+            [m.name, *(said(e) if e else "" for e in (main, *contexts))]
             + (
                 [str(counts.n), str(counts.included), str(counts.excluded), str(counts.unscored)]
                 if counts
                 else [""] * 4
             )
         )
+    under = ("Base, same prefix", "Plain, same prefix")
     return Sheet(
         file_name("rates", domain.domain, domain.base),
         f"Expression rates, {domain.label}, task {domain.task}",
-        ["Trained with", "No context", "Its prefix", "Base, same prefix", "n", "Included", "Excluded", "Unscored"],
+        ["Trained with", "No context", "Its prefix", *under, "n", "Included", "Excluded", "Unscored"],
         rows,
         text=frozenset({"Trained with"}),
         note="[ ]: 95% interval over questions and training seeds. Where its coverage is not known to be near 95% "
