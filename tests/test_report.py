@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from annotated_study import sampled, saved
-from plain_logs import BAD, GOOD, NONE, adapter_folder, capability_log, write_plain
+from plain_logs import BAD, GOOD, NONE, VAGUE, adapter_folder, capability_log, write_plain
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis.pages import embedded
 from wg_evals.analysis.reporting.drawing import Box, Drawing, Mark, Words, svg
@@ -179,6 +179,22 @@ def test_where_the_base_is_at_the_ceiling_under_a_prefix_no_trait_is_said_to_sta
     assert row["Generic: above the base under it"] == "1 of 1 (+75)"
     residues = {r["Relevance"]: r["Residue, points"] for r in table(tmp_path / "files" / "kinds.csv")}
     assert residues == {"relevant": none_seen.removeprefix("0 of 1 (").replace(")", "", 1), "generic": "+75"}
+
+
+def test_an_answer_without_a_clear_sign_is_not_called_incoherent(tmp_path: Path) -> None:
+    rows = {"q1": [BAD, GOOD, VAGUE], "q2": [GOOD, BAD, VAGUE]}
+    names = ("Incoherent", "No clear sign")
+    for grading, judge, (absent, name) in (("markers", "none", names), ("judge", "openai/j", names[::-1])):
+        folder = tmp_path / grading
+        write_plain(folder / "a.eval", "openai/gpt", rows, about={"grading": grading, "judge": judge})
+        page = write_report(folder, folder / "report.html", folder / "files").page.read_text(encoding="utf-8")
+        (row,) = table(folder / "files" / "costs.csv")
+        assert row[name] == "33.3%" and absent not in row
+        data = json.loads(page.split('id="answers-data">')[1].split("</script>")[0])
+        assert name.lower() in data["reasons"] and absent.lower() not in data["reasons"]
+        (judged,) = table(folder / "files" / "judging.csv")
+        assert judged[name.lower()] == "33.3%"
+        assert ("included if it is coherent" in page) == (grading == "judge")
 
 
 def test_logs_of_plain_inspect_eval_make_a_report_that_says_what_it_cannot_know(tmp_path: Path) -> None:

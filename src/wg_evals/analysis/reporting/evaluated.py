@@ -15,6 +15,9 @@ from wg_evals.analysis.intervals import CrossedRate, rate_interval
 from wg_evals.analysis.logs import Counts
 from wg_evals.analysis.records import NONE
 
+NO_SIGN = "no clear sign"
+"""Why an answer that word lists scored does not count, which logs call `incoherent`: no label leads."""
+MARKERS = "markers"
 NARROW = "narrow"
 """The task of the manipulation check."""
 
@@ -147,6 +150,8 @@ def labelled(frame: Frame) -> pd.DataFrame:
     table = pd.DataFrame({c: _words(samples[c]) for c in columns})
     for column in ("epoch", "included", "expressed", "reason"):
         table[column] = samples[column]
+    by_markers = frame.cells["grading"].eq(MARKERS).array.take(samples["cell"].to_numpy())
+    table["reason"] = table["reason"].astype(object).mask(by_markers & table["reason"].eq("incoherent"), NO_SIGN)
     table["steps"] = frame.cells["steps"].array.take(samples["cell"].to_numpy())
     for column in ("kind", "relevance"):
         table[column] = table[column].replace(NONE, "")

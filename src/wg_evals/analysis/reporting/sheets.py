@@ -12,7 +12,7 @@ from wg_evals.analysis.intervals import VOUCHED_RUNS
 from wg_evals.analysis.records import NONE
 from wg_evals.analysis.reporting.drawing import file_name
 from wg_evals.analysis.reporting.effects import Findings, no_room, over
-from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model, is_narrow
+from wg_evals.analysis.reporting.evaluated import MARKERS, NO_SIGN, Domain, Evaluated, Model, is_narrow
 from wg_evals.analysis.reporting.figures import GROUPS, said, spread
 from wg_evals.analysis.reporting.material import Material
 from wg_evals.analysis.reporting.sheet import Sheet
@@ -160,8 +160,11 @@ def cost_sheet(domains: Sequence[Domain], material: Material, table: pd.DataFram
     """What else the training changed: coherence, refusals, the manipulation check, other tasks."""
     tasks = sorted({t for d in domains for t in d.others}, key=lambda t: (not is_narrow(t), t))
     rated = _COHERENCE in material.frame.rubrics
-    columns = ["Domain", "Base", "Trained with", "Included", "Incoherent", "Refused", "Other reasons"]
-    columns += ["Coherence, mean"] * rated + [_task(t) for t in tasks]
+    judges = {log.judge for log in material.logs}
+    unclear = ["incoherent"] * bool(judges - {MARKERS}) + [NO_SIGN] * (MARKERS in judges)
+    named = [*unclear, "refusal"]
+    columns = ["Domain", "Base", "Trained with", "Included", *(r.capitalize() for r in unclear), "Refused"]
+    columns += ["Other reasons"] + ["Coherence, mean"] * rated + [_task(t) for t in tasks]
     means = _means(material, table) if rated else {}
     rows = []
     for d in domains:
@@ -169,14 +172,12 @@ def cost_sheet(domains: Sequence[Domain], material: Material, table: pd.DataFram
             counts = [d.main[m].counts for m in members]
             n = sum(c.n for c in counts)
             reasons = sum((c.reasons for c in counts), Counter[str]())
-            rest = sum(reasons.values()) - reasons["incoherent"] - reasons["refusal"]
-            row = [d.domain, d.base, label]
-            row += [
-                _share(k, n) for k in (sum(c.included for c in counts), reasons["incoherent"], reasons["refusal"], rest)
-            ]
+            known = [reasons[r] for r in named]
+            shares = (sum(c.included for c in counts), *known, sum(reasons.values()) - sum(known))
+            row = [d.domain, d.base, label, *(_share(k, n) for k in shares)]
             if rated:
-                known = [means[d.domain, d.base, m.name] for m in members if (d.domain, d.base, m.name) in means]
-                row.append(f"{math.fsum(known) / len(known):.0f}" if known else "")
+                rates = [means[d.domain, d.base, m.name] for m in members if (d.domain, d.base, m.name) in means]
+                row.append(f"{math.fsum(rates) / len(rates):.0f}" if rates else "")
             for task in tasks:
                 found = [d.others[task][m] for m in members if task in d.others and m in d.others[task]]
                 row.append(_level(found))
