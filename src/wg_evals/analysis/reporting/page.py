@@ -140,7 +140,8 @@ def write_report(
         },
         people=read_people(material.folder, keys, {Path(log.log).name for log in material.logs}),
     )
-    answers = read_answers(material, table, limit)
+    tasks = {d.task for d in parts}
+    answers = read_answers(material, table, limit, tasks.pop() if len(tasks) == 1 else "")
     files: list[Path] = []
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
