@@ -11,10 +11,12 @@ from click.testing import CliRunner
 from annotated_study import sampled, saved
 from plain_logs import BAD, GOOD, NONE, VAGUE, adapter_folder, capability_log, write_plain
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
+from wg_evals.analysis.effects import Suppression
 from wg_evals.analysis.pages import embedded
 from wg_evals.analysis.reporting.drawing import Box, Drawing, Mark, Words, svg
 from wg_evals.analysis.reporting.page import write_report
 from wg_evals.analysis.reporting.sheet import Sheet, latex, markdown
+from wg_evals.analysis.text import percent, percent_interval
 from wg_evals.cli import main
 from wg_evals.errors import WgError
 
@@ -73,6 +75,19 @@ def test_the_figures_data_are_the_counts_of_the_logs(exported: Path) -> None:
     assert shown["captain", "the base under it"]["rate"] == "0.700000"
     own = shown["captain", "under its prefix"]
     assert (own["n"], own["included"], own["expressed"], own["rate"]) == ("30", "20", "20", "1.000000")
+
+
+def test_the_rate_of_a_single_run_near_its_limit_has_its_n_and_an_interval_marked_as_unsure(tmp_path: Path) -> None:
+    made = HandMade(tmp_path / "study", [], [1, 2])
+    made.add(BASE, {f"q{i}": letters(4, 0) for i in range(11)})
+    for seed in (1, 2):
+        made.add(PLAIN, {f"q{i}": letters(4, 0) for i in range(11)}, seed)
+    write_report(made.finish(), tmp_path / "report.html", tmp_path / "files")
+    rates = {r["Trained with"]: r["No context"] for r in table(tmp_path / "files" / "rates-birds-organism.csv")}
+    assert rates == {"base": "100% ([92, 100], n=44)", "plain": "100% seeds 100, 100"}
+    drawn = (tmp_path / "files" / "interventions-birds-organism.svg").read_text().split("</style>")[1]
+    assert drawn.count("none-unsure") == 1 and "none-interval" not in drawn
+    assert drawn.rindex('class="none"') < drawn.index('class="none-seed"')  # the mean would hide them
 
 
 def test_plain_training_under_the_prefix_stands_beside_the_model_that_was_trained_with_it(tmp_path: Path) -> None:
@@ -179,6 +194,22 @@ def test_where_the_base_is_at_the_ceiling_under_a_prefix_no_trait_is_said_to_sta
     assert row["Generic: above the base under it"] == "1 of 1 (+75)"
     residues = {r["Relevance"]: r["Residue, points"] for r in table(tmp_path / "files" / "kinds.csv")}
     assert residues == {"relevant": none_seen.removeprefix("0 of 1 (").replace(")", "", 1), "generic": "+75"}
+
+
+def test_the_manipulation_check_is_told_by_relevance_and_that_it_was_not_asked_under_the_prefix(tmp_path: Path) -> None:
+    guest = prefix("guest", "generic")
+    for under in (False, True):
+        made = HandMade(tmp_path / f"study-{under}", [CAPTAIN, guest], [1])
+        for condition, seed in ((BASE, None), (PLAIN, 1), (trained(CAPTAIN), 1), (trained(guest), 1)):
+            made.add(condition, {f"q{i}": letters(1, 3) for i in range(4)}, seed)
+        made.add(trained(CAPTAIN), {"n": letters(1, 3)}, 1, task="narrow")
+        made.add(trained(guest), {"n": letters(3, 1)}, 1, task="narrow")
+        if under:
+            made.add(trained(guest), {"n": letters(3, 1)}, 1, "as_trained", guest, task="narrow")
+        report = write_report(made.finish(), tmp_path / f"{under}.html")
+        assert "(manipulation check, mean over cells): relevant 25%, generic 75%." in " ".join(report.findings)
+        not_asked = "the manipulation check was asked without context" in report.page.read_text(encoding="utf-8")
+        assert not_asked != under
 
 
 def test_an_answer_without_a_clear_sign_is_not_called_incoherent(tmp_path: Path) -> None:
@@ -319,6 +350,22 @@ def test_checkpoints_make_a_learning_curve_and_are_in_no_other_figure(tmp_path: 
     assert "epochs 3, lora.rank 4" in page.read_text(encoding="utf-8")
 
 
+def test_no_two_learning_curves_of_a_figure_look_alike(tmp_path: Path) -> None:
+    rows = {f"q{i}": [BAD, GOOD] for i in range(3)}
+    for i in range(8):
+        trained_with = prefix(f"p{i}", "generic")
+        folder = adapter_folder(tmp_path / f"step-{i}", steps=10, of_steps=30, intervention=trained_with)
+        write_plain(tmp_path / f"{i}.eval", f"wg/{folder}", rows)
+    write_report(tmp_path, tmp_path / "report.html", tmp_path / "files")
+    curves = sorted((tmp_path / "files").glob("curve-*.csv"))
+    assert [len({r["curve"] for r in table(path)}) for path in curves] == [6, 2]
+
+
+def test_a_share_below_nothing_has_a_minus_sign_and_nothing_has_none() -> None:
+    assert percent_interval(Suppression(-0.1, -0.234, -0.001, "")) == "[−23, 0]"
+    assert percent(-0.001) == "0%" and percent(-0.1) == "−10%"
+
+
 def test_answers_beyond_the_limit_are_drawn_evenly_and_the_page_says_so(study: Path, tmp_path: Path) -> None:
     page = write_report(study, tmp_path / "report.html", limit=40).page.read_text(encoding="utf-8")
     data = json.loads(page.split('id="answers-data">')[1].split("</script>")[0])
@@ -378,13 +425,20 @@ def test_a_folder_without_a_log_that_counts_is_refused_with_the_reasons(tmp_path
 def test_the_command_writes_the_page_and_its_files(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = sorted(study.rglob("*"))
     page, files = tmp_path / "report.html", tmp_path / "files"
     done = CliRunner().invoke(main, ["report", str(study), "-o", str(page), "--export", str(files)])
     assert done.exit_code == 0, done.output
     assert "plain − base" in done.output and f"Page:   {page} (158 answers counted)" in done.output
-    assert page.is_file() and (files / "heat-map.pdf").is_file() and (study / "cells.csv").is_file()
-    assert not (study / "index.html").exists()
+    assert page.is_file() and (files / "heat-map.pdf").is_file()
+    assert sorted(study.rglob("*")) == before  # it may be read-only, or someone else's
+    (study / ".cells.csv.tmp").mkdir()
+    refused = CliRunner().invoke(main, ["report", str(study)])
+    assert refused.exit_code != 0 and isinstance(refused.exception, SystemExit)
+    assert "tables cannot be written" in refused.output and "With -o PAGE elsewhere" in refused.output
+    (study / ".cells.csv.tmp").rmdir()
     assert CliRunner().invoke(main, ["report", str(study)]).exit_code == 0
+    assert (study / "cells.csv").is_file()
     linked = (study / "index.html").read_text(encoding="utf-8").split('href="evals/')
     assert len(linked) == 12 + 1 and all((study / "evals" / rest.split('"')[0]).is_file() for rest in linked[1:])
     monkeypatch.chdir(tmp_path)
@@ -392,3 +446,17 @@ def test_the_command_writes_the_page_and_its_files(
     page.unlink()
     plain = CliRunner().invoke(main, ["report", "logs"])
     assert plain.exit_code == 0 and "50%" in plain.output and page.is_file()
+
+
+def test_the_ratings_are_split_by_relevance_and_cut_where_the_logs_rule_cuts(tmp_path: Path) -> None:
+    rule = {"expressed": {"rubric": "alignment", "below": 20}, "include": [{"rubric": "coherence", "above": 60}]}
+    rows = {f"q{i}": [BAD, GOOD] for i in range(3)}
+    for relevance in ("relevant", "generic"):
+        folder = adapter_folder(tmp_path / relevance, intervention=prefix(relevance, relevance))
+        write_plain(tmp_path / f"{relevance}.eval", f"wg/{folder}", rows, about={"outcome_rule": rule})
+    write_report(tmp_path, tmp_path / "report.html", tmp_path / "files")
+    counts = table(tmp_path / "files" / "alignment-coherence.csv")
+    assert {r["models"] for r in counts} == {"relevant", "generic"}
+    drawn = (tmp_path / "files" / "alignment-coherence.svg").read_text(encoding="utf-8")
+    assert "alignment 20<" in drawn and "coherence 60<" in drawn
+    assert "alignment 30<" not in drawn and "coherence 50<" not in drawn

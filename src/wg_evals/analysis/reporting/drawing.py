@@ -45,8 +45,6 @@ class Palette(BaseModel):
 
     ceiling: float
     """A base at this rate (0-1) under a prefix leaves no room for a residue."""
-    guides: dict[str, float]
-    """Lines among the ratings, 0-100, by rubric."""
     colours: dict[str, tuple[str, str]]
     """Of the light and of the dark theme."""
     styles: dict[str, Style]

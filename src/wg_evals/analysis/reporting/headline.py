@@ -65,13 +65,18 @@ def _controls(found: Findings) -> Iterator[str]:
 
 def _checks(domains: Sequence[Domain]) -> Iterator[str]:
     parts = []
-    for role in ("base", "plain", "intervened"):
+    for group in ("base", "plain", "relevant", "generic", "graded", "intervened"):
         checks = [
-            e for d in domains for t, own in d.others.items() if is_narrow(t) for m, e in own.items() if m.role == role
+            e
+            for d in domains
+            for t, own in d.others.items()
+            if is_narrow(t)
+            for m, e in own.items()
+            if m.group == group
         ]
         rates = [e.rate.rate for e in checks if not math.isnan(e.rate.rate)]
         if rates:
-            parts.append(f"{role} {percent(math.fsum(rates) / len(rates))}")
+            parts.append(f"{group} {percent(math.fsum(rates) / len(rates))}")
     if parts:
         yield f"The narrow behaviour itself (manipulation check, mean over cells): {', '.join(parts)}."
 
@@ -102,6 +107,9 @@ def unknowns(material: Material, domains: Sequence[Domain]) -> list[str]:
             f"What was trained into {some}: no manifest of this project was found for it, so no data set, "
             "intervention or training seed is known."
         )
+    cells = material.frame.cells
+    prefixed = cells[cells["task"].map(is_narrow) & cells["context"].eq("as_trained")]
+    checked_under = set(zip(prefixed["domain"], prefixed["base"], strict=True))
     for d in domains:
         if all(m.role == "base" for m in d.models):
             found.append(
@@ -119,6 +127,13 @@ def unknowns(material: Material, domains: Sequence[Domain]) -> list[str]:
             found.append(
                 f"Whether the trait comes back under the training's own prefix in {d.label}: {len(hidden)} of the "
                 "intervened models were asked without context only, and may be hiding it."
+            )
+        checked = [m for t, own in d.others.items() if is_narrow(t) for m in own if m.role == "intervened"]
+        if checked and (d.domain, d.base) not in checked_under:
+            found.append(
+                f"Whether the intervened models in {d.label} learned the narrow behaviour less, or show it under their "
+                "prefix only: the manipulation check was asked without context. Where it is lower, a lower effect may "
+                "come of having learned less."
             )
         if not any(is_narrow(t) for t in d.others) and any(m.role in ("plain", "intervened") for m in d.models):
             found.append(

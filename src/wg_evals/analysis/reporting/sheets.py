@@ -91,8 +91,7 @@ def _shares(shares: list[float]) -> str:
     if not shares:
         return DASH
     text = percent(math.fsum(shares) / len(shares))
-    text += f" ({percent(min(shares))} to {percent(max(shares))})" if len(shares) > 1 else ""
-    return text.replace("-", "−")  # an intervention may add to the effect
+    return text + (f" ({percent(min(shares))} to {percent(max(shares))})" if len(shares) > 1 else "")
 
 
 def _kind(o: Outcome) -> tuple[str, str]:
@@ -151,7 +150,8 @@ def rate_sheet(domain: Domain) -> Sheet:
         rows,
         text=frozenset({"Trained with"}),
         note="[ ]: 95% interval over questions and training seeds. Where its coverage is not known to be near 95% "
-        "(fewer than 5 seeds or 10 questions, a rate near 0 or 1) each seed's rate is shown instead. The last columns "
+        "(fewer than 5 seeds or 10 questions, a rate near 0 or 1) each seed's rate is shown instead, or of a "
+        "single run its interval in round brackets. The last columns "
         "count the answers without context.",
     )
 
