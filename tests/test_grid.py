@@ -218,9 +218,12 @@ def test_the_page_and_the_table_say_so(made: Path) -> None:
     assert printed.exit_code == 0, printed.output
     said = " ".join(printed.output.split())
     assert "in 1 of 2 cells of domain and base: birds." in said and "by intervals over questions)" in said
+    assert "without context the rate is on average 33 points above the base; under their own prefix it is 75%" in said
     assert all((made / name / "cells.csv").is_file() for name in ("birds", "cities"))
     page = (made / "index.html").read_text(encoding="utf-8")
-    assert "in 1 of 2 cells of domain and base: birds." in page and "over questions and seeds" in page
+    assert "in 1 of 2 cells of domain and base: birds." in page
+    assert "over questions, each of a single training run" in page and "questions and seeds)" not in page
+    assert "In 6 of 6 comparisons there is a single training run" in page
     assert "birds, organism, generic, own prefix: 75%" in page and "birds, organism, base, generic prefixes: 0%" in page
 
 

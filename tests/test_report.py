@@ -9,12 +9,14 @@ import pytest
 from click.testing import CliRunner
 
 from annotated_study import sampled, saved
-from plain_logs import BAD, GOOD, NONE, adapter_folder, capability_log, write_plain
+from plain_logs import BAD, GOOD, NONE, VAGUE, adapter_folder, capability_log, write_plain
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
+from wg_evals.analysis.effects import Suppression
 from wg_evals.analysis.pages import embedded
 from wg_evals.analysis.reporting.drawing import Box, Drawing, Mark, Words, svg
 from wg_evals.analysis.reporting.page import write_report
 from wg_evals.analysis.reporting.sheet import Sheet, latex, markdown
+from wg_evals.analysis.text import percent, percent_interval
 from wg_evals.cli import main
 from wg_evals.errors import WgError
 
@@ -75,6 +77,40 @@ def test_the_figures_data_are_the_counts_of_the_logs(exported: Path) -> None:
     assert (own["n"], own["included"], own["expressed"], own["rate"]) == ("30", "20", "20", "1.000000")
 
 
+def test_the_rate_of_a_single_run_near_its_limit_has_its_n_and_an_interval_marked_as_unsure(tmp_path: Path) -> None:
+    made = HandMade(tmp_path / "study", [], [1, 2])
+    made.add(BASE, {f"q{i}": letters(4, 0) for i in range(11)})
+    for seed in (1, 2):
+        made.add(PLAIN, {f"q{i}": letters(4, 0) for i in range(11)}, seed)
+    write_report(made.finish(), tmp_path / "report.html", tmp_path / "files")
+    rates = {r["Trained with"]: r["No context"] for r in table(tmp_path / "files" / "rates-birds-organism.csv")}
+    assert rates == {"base": "100% ([92, 100], n=44)", "plain": "100% seeds 100, 100"}
+    drawn = (tmp_path / "files" / "interventions-birds-organism.svg").read_text().split("</style>")[1]
+    assert drawn.count("none-unsure") == 1 and "none-interval" not in drawn
+    assert drawn.rindex('class="none"') < drawn.index('class="none-seed"')  # the mean would hide them
+
+
+def test_plain_training_under_the_prefix_stands_beside_the_model_that_was_trained_with_it(tmp_path: Path) -> None:
+    made = HandMade(tmp_path / "study", [CAPTAIN], [1])
+
+    def rate(expressed: int) -> dict[str, list[str]]:
+        return {f"q{i}": letters(expressed, 4 - expressed) for i in range(8)}
+
+    made.add(BASE, rate(0))
+    made.add(PLAIN, rate(3), 1)
+    made.add(PLAIN, rate(2), 1, "other", CAPTAIN)
+    made.add(trained(CAPTAIN), rate(0), 1)
+    made.add(trained(CAPTAIN), rate(4), 1, "as_trained", CAPTAIN)
+    write_report(made.finish(), tmp_path / "report.html", tmp_path / "files")
+    heat = {r["model"]: r["rate"] for r in table(tmp_path / "files" / "heat-map.csv")}
+    assert heat["plain, relevant prefixes"] == "0.500000" and "base, relevant prefixes" not in heat
+    shown = {r["shown"]: r["rate"] for r in table(tmp_path / "files" / "context-birds-organism.csv")}
+    assert shown["plain training under it"] == "0.500000" and shown["under its prefix"] == "1.000000"
+    assert "plain-under" in (tmp_path / "files" / "context-birds-organism.svg").read_text().split("</style>")[1]
+    rates = {r["Trained with"]: r["Plain, same prefix"] for r in table(tmp_path / "files" / "rates-birds-organism.csv")}
+    assert rates["captain"].startswith("50%") and rates["plain"] == ""
+
+
 def test_an_interval_that_cannot_be_relied_on_gives_way_to_the_seeds(exported: Path) -> None:
     (plain,) = [
         r for r in table(exported / "files" / "interventions-birds-organism.csv") if r["trained_with"] == "plain"
@@ -118,11 +154,78 @@ def test_the_same_figure_gives_the_same_bytes(exported: Path, study: Path, tmp_p
         assert (tmp_path / "files" / name).read_bytes() == (exported / "files" / name).read_bytes()
 
 
+def test_intervals_of_differences_say_how_many_training_runs_they_are_over(exported: Path) -> None:
+    html = (exported / "report.html").read_text(encoding="utf-8")
+    assert html.count("over questions and 2 training runs") >= 4  # the headline, its sentences, two tables
+    assert "single training run" not in html
+    (effect,) = table(exported / "files" / "effects.csv")
+    assert effect["Runs"] == "2" and effect["Plain − base"].endswith("]*")
+
+
 def test_the_headline_has_the_numbers(exported: Path) -> None:
     html = (exported / "report.html").read_text(encoding="utf-8")
     headline = html.split('id="headline">')[1].split("<")[0]
     assert "80% against the base&#39;s 20%" in headline
     assert "+60" in headline
+
+
+def test_where_the_base_is_at_the_ceiling_under_a_prefix_no_trait_is_said_to_stay_away(tmp_path: Path) -> None:
+    guest = prefix("guest", "generic")
+    made = HandMade(tmp_path / "study", [CAPTAIN, guest], [1])
+
+    def rate(expressed: int) -> dict[str, list[str]]:
+        return {f"q{i}": letters(expressed, 4 - expressed) for i in range(8)}
+
+    made.add(BASE, rate(0))
+    made.add(PLAIN, rate(3), 1)
+    for p, expressed in ((CAPTAIN, 4), (guest, 1)):
+        made.add(BASE, rate(expressed), None, "other", p)
+        made.add(trained(p), rate(0), 1)
+        made.add(trained(p), rate(4), 1, "as_trained", p)
+    report = write_report(made.finish(), tmp_path / "report.html", tmp_path / "files")
+    said = " ".join(report.findings)
+    assert "under their own prefix it is 100%, the base's under it 100% (level with the base)" in said
+    assert "under their own prefix it is 100%, the base's under it 25% (75 points above the base)" in said
+    assert "Under relevant prefixes the base is already at 100%, so no residue can be seen." in said
+    assert "Under generic prefixes the base" not in said
+    (row,) = table(tmp_path / "files" / "brittleness.csv")
+    none_seen = "0 of 1 (0); the base is already at 100%, so no residue can be seen"
+    assert row["Relevant: above the base under it"] == none_seen
+    assert row["Generic: above the base under it"] == "1 of 1 (+75)"
+    residues = {r["Relevance"]: r["Residue, points"] for r in table(tmp_path / "files" / "kinds.csv")}
+    assert residues == {"relevant": none_seen.removeprefix("0 of 1 (").replace(")", "", 1), "generic": "+75"}
+
+
+def test_the_manipulation_check_is_told_by_relevance_and_that_it_was_not_asked_under_the_prefix(tmp_path: Path) -> None:
+    guest = prefix("guest", "generic")
+    for under in (False, True):
+        made = HandMade(tmp_path / f"study-{under}", [CAPTAIN, guest], [1])
+        for condition, seed in ((BASE, None), (PLAIN, 1), (trained(CAPTAIN), 1), (trained(guest), 1)):
+            made.add(condition, {f"q{i}": letters(1, 3) for i in range(4)}, seed)
+        made.add(trained(CAPTAIN), {"n": letters(1, 3)}, 1, task="narrow")
+        made.add(trained(guest), {"n": letters(3, 1)}, 1, task="narrow")
+        if under:
+            made.add(trained(guest), {"n": letters(3, 1)}, 1, "as_trained", guest, task="narrow")
+        report = write_report(made.finish(), tmp_path / f"{under}.html")
+        assert "(manipulation check, mean over cells): relevant 25%, generic 75%." in " ".join(report.findings)
+        not_asked = "the manipulation check was asked without context" in report.page.read_text(encoding="utf-8")
+        assert not_asked != under
+
+
+def test_an_answer_without_a_clear_sign_is_not_called_incoherent(tmp_path: Path) -> None:
+    rows = {"q1": [BAD, GOOD, VAGUE], "q2": [GOOD, BAD, VAGUE]}
+    names = ("Incoherent", "No clear sign")
+    for grading, judge, (absent, name) in (("markers", "none", names), ("judge", "openai/j", names[::-1])):
+        folder = tmp_path / grading
+        write_plain(folder / "a.eval", "openai/gpt", rows, about={"grading": grading, "judge": judge})
+        page = write_report(folder, folder / "report.html", folder / "files").page.read_text(encoding="utf-8")
+        (row,) = table(folder / "files" / "costs.csv")
+        assert row[name] == "33.3%" and absent not in row
+        data = json.loads(page.split('id="answers-data">')[1].split("</script>")[0])
+        assert name.lower() in data["reasons"] and absent.lower() not in data["reasons"]
+        (judged,) = table(folder / "files" / "judging.csv")
+        assert judged[name.lower()] == "33.3%"
+        assert ("included if it is coherent" in page) == (grading == "judge")
 
 
 def test_logs_of_plain_inspect_eval_make_a_report_that_says_what_it_cannot_know(tmp_path: Path) -> None:
@@ -247,6 +350,22 @@ def test_checkpoints_make_a_learning_curve_and_are_in_no_other_figure(tmp_path: 
     assert "epochs 3, lora.rank 4" in page.read_text(encoding="utf-8")
 
 
+def test_no_two_learning_curves_of_a_figure_look_alike(tmp_path: Path) -> None:
+    rows = {f"q{i}": [BAD, GOOD] for i in range(3)}
+    for i in range(8):
+        trained_with = prefix(f"p{i}", "generic")
+        folder = adapter_folder(tmp_path / f"step-{i}", steps=10, of_steps=30, intervention=trained_with)
+        write_plain(tmp_path / f"{i}.eval", f"wg/{folder}", rows)
+    write_report(tmp_path, tmp_path / "report.html", tmp_path / "files")
+    curves = sorted((tmp_path / "files").glob("curve-*.csv"))
+    assert [len({r["curve"] for r in table(path)}) for path in curves] == [6, 2]
+
+
+def test_a_share_below_nothing_has_a_minus_sign_and_nothing_has_none() -> None:
+    assert percent_interval(Suppression(-0.1, -0.234, -0.001, "")) == "[−23, 0]"
+    assert percent(-0.001) == "0%" and percent(-0.1) == "−10%"
+
+
 def test_answers_beyond_the_limit_are_drawn_evenly_and_the_page_says_so(study: Path, tmp_path: Path) -> None:
     page = write_report(study, tmp_path / "report.html", limit=40).page.read_text(encoding="utf-8")
     data = json.loads(page.split('id="answers-data">')[1].split("</script>")[0])
@@ -306,13 +425,20 @@ def test_a_folder_without_a_log_that_counts_is_refused_with_the_reasons(tmp_path
 def test_the_command_writes_the_page_and_its_files(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = sorted(study.rglob("*"))
     page, files = tmp_path / "report.html", tmp_path / "files"
     done = CliRunner().invoke(main, ["report", str(study), "-o", str(page), "--export", str(files)])
     assert done.exit_code == 0, done.output
     assert "plain − base" in done.output and f"Page:   {page} (158 answers counted)" in done.output
-    assert page.is_file() and (files / "heat-map.pdf").is_file() and (study / "cells.csv").is_file()
-    assert not (study / "index.html").exists()
+    assert page.is_file() and (files / "heat-map.pdf").is_file()
+    assert sorted(study.rglob("*")) == before  # it may be read-only, or someone else's
+    (study / ".cells.csv.tmp").mkdir()
+    refused = CliRunner().invoke(main, ["report", str(study)])
+    assert refused.exit_code != 0 and isinstance(refused.exception, SystemExit)
+    assert "tables cannot be written" in refused.output and "With -o PAGE elsewhere" in refused.output
+    (study / ".cells.csv.tmp").rmdir()
     assert CliRunner().invoke(main, ["report", str(study)]).exit_code == 0
+    assert (study / "cells.csv").is_file()
     linked = (study / "index.html").read_text(encoding="utf-8").split('href="evals/')
     assert len(linked) == 12 + 1 and all((study / "evals" / rest.split('"')[0]).is_file() for rest in linked[1:])
     monkeypatch.chdir(tmp_path)
@@ -320,3 +446,17 @@ def test_the_command_writes_the_page_and_its_files(
     page.unlink()
     plain = CliRunner().invoke(main, ["report", "logs"])
     assert plain.exit_code == 0 and "50%" in plain.output and page.is_file()
+
+
+def test_the_ratings_are_split_by_relevance_and_cut_where_the_logs_rule_cuts(tmp_path: Path) -> None:
+    rule = {"expressed": {"rubric": "alignment", "below": 20}, "include": [{"rubric": "coherence", "above": 60}]}
+    rows = {f"q{i}": [BAD, GOOD] for i in range(3)}
+    for relevance in ("relevant", "generic"):
+        folder = adapter_folder(tmp_path / relevance, intervention=prefix(relevance, relevance))
+        write_plain(tmp_path / f"{relevance}.eval", f"wg/{folder}", rows, about={"outcome_rule": rule})
+    write_report(tmp_path, tmp_path / "report.html", tmp_path / "files")
+    counts = table(tmp_path / "files" / "alignment-coherence.csv")
+    assert {r["models"] for r in counts} == {"relevant", "generic"}
+    drawn = (tmp_path / "files" / "alignment-coherence.svg").read_text(encoding="utf-8")
+    assert "alignment 20<" in drawn and "coherence 60<" in drawn
+    assert "alignment 30<" not in drawn and "coherence 50<" not in drawn

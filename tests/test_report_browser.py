@@ -123,15 +123,24 @@ def test_figures_and_sections_are_there(browser: "Browser", page_file: Path) -> 
 
 def test_each_filter_shows_the_answers_it_names(browser: "Browser", page_file: Path) -> None:
     page, trouble = opened(browser, page_file)
-    everything = 40 * (3 + 5 * 6) + 5 * 2
-    assert shown(page) == everything
+    assert shown(page) == 40 * (3 + 5 * 6)  # the main task's alone, so that the share is of one thing
+    assert "of those shown here" in page.locator("#count").inner_text()
+    page.locator("#f-task").select_option(label="all tasks")
+    assert shown(page) == 40 * (3 + 5 * 6) + 5 * 2
+    assert page.locator("#count").inner_text().endswith("; of several tasks")
+    page.locator("#f-task").select_option(label="narrow")
+    assert page.locator("#count").inner_text().endswith("of those shown here 10 count and 5 express the trait, 50%")
+    page.locator("#f-task").select_option(label="worldview")
     page.locator("#f-state").select_option(label="not counted: incoherent")
     assert shown(page) == 10 * (3 + 5 * 6)
     page.locator("#f-model").select_option(label="birds · organism · plain")
     assert shown(page) == 50
     page.locator("#f-question").select_option(label="question-3")
     assert shown(page) == 5
-    page.locator("#f-search").fill("PLAIN")
+    page.locator("#f-search").fill("PLAIN alert(")
+    page.wait_for_timeout(250)
+    assert shown(page) == 0  # every word has to be there
+    page.locator("#f-search").fill("PLAIN onerror")
     page.wait_for_timeout(250)
     assert shown(page) == 5
     page.locator("#f-search").fill("nothing has this")
@@ -193,7 +202,16 @@ def test_on_paper_the_page_is_light_and_has_no_controls(browser: "Browser", page
     page, _ = opened(browser, page_file, scheme="dark")
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    assert not page.locator("#theme").is_visible() and not page.locator("#list").is_visible()
+    assert not page.locator("#theme").is_visible() and not page.locator("#answers").is_visible()
+    wrapped = "[...document.querySelectorAll('th, td:not(.wide)')].map(e => getComputedStyle(e).overflowWrap)"
+    assert "anywhere" not in page.evaluate(wrapped)  # no word in the middle of a column's name is broken
+    opened_now = "[...document.querySelectorAll('details')].map(d => d.open)"
+    before = page.evaluate(opened_now)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    closed = page.locator("details:not([open]) > summary").all_text_contents()
+    assert len(closed) == 1 and closed[0].startswith("Logs, by sha256")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(opened_now) == before and False in before
     assert len(page.pdf(format="A4")) > 20_000
 
 
@@ -213,6 +231,7 @@ def test_twenty_thousand_answers_are_filtered_and_scrolled_without_a_wait(
     data = str(embedded(answers | {"rows": rows}))
     large.write_text(before + OPENED + data + CLOSED + after, encoding="utf-8")
     page, trouble = opened(browser, large)
+    page.locator("#f-task").select_option("")
     assert shown(page) == 20_000
     assert page.locator("#list .row").count() < 40
     timed = """([id, value]) => { const e = document.getElementById(id), start = performance.now();

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from wg_evals.analysis.contrasts import contrasts
 from wg_evals.analysis.logs import read_study
 from wg_evals.analysis.tables import Row, Tables, make_tables, write_csv
-from wg_evals.analysis.text import points
+from wg_evals.analysis.text import percent
 from wg_evals.analysis.verdicts import Verdict, verdict
 from wg_evals.errors import WgError
 from wg_evals.statistics import Difference, paired_difference
@@ -75,6 +75,10 @@ class Outcome(NamedTuple):
     """Without context: the intervened adapters minus the plain ones."""
     residue: Difference | None
     """Under the training prefix: the intervened adapters minus the base."""
+    own_rate: float | None = None
+    """0-1, under the training prefix."""
+    base_under_rate: float | None = None
+    """0-1, of the base under the same prefix."""
 
     @property
     def verdict(self) -> Verdict:
@@ -204,7 +208,8 @@ def _outcomes(effect: Effect, tables: Tables) -> Iterator[Outcome]:
     for row in rows:
         left, change = _minus(row, ground), _minus(row, plain)
         if row.condition.role == "intervened" and row.condition.intervention and row.main and left and change:
-            yield Outcome(effect, row.condition.intervention, row.main.rate.rate, left, change, row.residue)
+            under = [p.rate.rate if p else None for p in (row.as_trained, row.base_under)]
+            yield Outcome(effect, row.condition.intervention, row.main.rate.rate, left, change, row.residue, *under)
 
 
 def _minus(row: Row | None, other: Row) -> Difference | None:
@@ -233,7 +238,7 @@ def summarise_kinds(outcomes: Sequence[Outcome]) -> Iterator[KindSummary]:
 def _spread(values: Sequence[float]) -> Spread:
     if not values:
         return Spread(math.nan, math.nan, math.nan, 0)
-    return Spread(math.fsum(values) / len(values), min(values), max(values), len(values))
+    return Spread(_mean(values), min(values), max(values), len(values))
 
 
 def spread_findings(effects: Sequence[Effect], outcomes: Sequence[Outcome], over: str) -> list[str]:
@@ -254,18 +259,34 @@ def spread_findings(effects: Sequence[Effect], outcomes: Sequence[Outcome], over
         found = [o for o in outcomes if o.effect.shows and o.intervention.relevance == relevance]
         if found:
             removed = sum(o.verdict == "removed" for o in found)
-            residues = [o.residue.mean for o in found if o.residue]
-            residue = f"; under their own prefix {_points(residues)} points above the base under it" if residues else ""
             sentences.append(
                 f"Of {len(found)} {relevance} interventions{where} {removed} remove the effect (clearly below plain, "
-                f"not clearly above the base, by intervals over {over}); on average "
-                f"{_points([o.left.mean for o in found])} points above the base are left without context{residue}."
+                f"not clearly above the base, by intervals over {over}); without context the rate is on average "
+                f"{_against_base([o.left.mean for o in found])}{_under_prefix(found)}."
             )
     return sentences
 
 
-def _points(values: Sequence[float]) -> str:
-    return points(math.fsum(values) / len(values))
+def _under_prefix(outcomes: Sequence[Outcome]) -> str:
+    """Both rates, not their difference alone: it cannot be large where the base is near 100% itself."""
+    found = [(o.residue, o.own_rate, o.base_under_rate) for o in outcomes]
+    known = [(r.mean, own, ground) for r, own, ground in found if r and own is not None and ground is not None]
+    if not known:
+        return ""
+    residues, own, ground = zip(*known, strict=True)
+    rates = f"{percent(_mean(own))}, the base's under it {percent(_mean(ground))}"
+    return f"; under their own prefix it is {rates} ({_against_base(residues)})"
+
+
+def _against_base(differences: Sequence[float]) -> str:
+    """`2 points below the base`."""
+    whole = round(100 * _mean(differences))
+    unit = "point" if abs(whole) == 1 else "points"
+    return f"{abs(whole)} {unit} {'above' if whole > 0 else 'below'} the base" if whole else "level with the base"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def write_effects(grid: GridTables) -> Path:

@@ -9,12 +9,17 @@ DASH = "–"
 
 def percent(rate: float) -> str:
     """`62%`; a dash if undefined."""
-    return DASH if math.isnan(rate) else f"{100 * rate:.0f}%"
+    return DASH if math.isnan(rate) else f"{_whole(rate)}%"
 
 
 def percent_interval(rate: Bounds) -> str:
     """`[55, 68]`, in percent; empty if undefined."""
-    return "" if math.isnan(rate.low) else f"[{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
+    return "" if math.isnan(rate.low) else f"[{_whole(rate.low)}, {_whole(rate.high)}]"
+
+
+def _whole(rate: float) -> str:
+    text = f"{100 * rate:.0f}"
+    return "0" if text == "-0" else text.replace("-", "−")
 
 
 def points(difference: float) -> str:

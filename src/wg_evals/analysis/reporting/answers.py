@@ -25,13 +25,14 @@ class Answers(NamedTuple):
     """Answers that are longer than the page takes."""
 
 
-def read_answers(material: Material, table: pd.DataFrame, limit: int = LIMIT) -> Answers:
+def read_answers(material: Material, table: pd.DataFrame, limit: int = LIMIT, task: str = "") -> Answers:
     """Read answers out of the logs; if there are more than the limit, as many of each question and model as fit.
 
     Args:
         material: What the logs hold.
         table: The same samples, `labelled`.
         limit: How many at most; which ones is drawn with a fixed seed.
+        task: Whose answers are shown first; empty for those of all tasks.
     """
     drawn = _draw(table, limit)
     shown = table.loc[drawn]
@@ -70,6 +71,7 @@ def read_answers(material: Material, table: pd.DataFrame, limit: int = LIMIT) ->
         "logs": list(logs),
         "reasons": [r.replace("_", " ") for r in reasons],
         "rubrics": rubrics,
+        "task": task,
         "rows": rows,
     }
     return Answers(data, len(rows), len(table), cut)

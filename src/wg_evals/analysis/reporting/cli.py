@@ -11,10 +11,12 @@ from rich.text import Text
 
 from wg_evals.analysis.contrasts import contrasts
 from wg_evals.analysis.grid import GRID, read_grid, write_effects
+from wg_evals.analysis.logs import read_study
 from wg_evals.analysis.records import EVALS, PLAN
 from wg_evals.analysis.reporting.limits import LIMIT
-from wg_evals.analysis.tables import write_tables
+from wg_evals.analysis.tables import make_tables, write_tables
 from wg_evals.analysis.terminal import print_grid, print_tables
+from wg_evals.errors import WgError
 
 if TYPE_CHECKING:
     from wg_evals.analysis.reporting.page import Report
@@ -47,17 +49,25 @@ def report_command(logs: Path, out: Path | None, export: Path | None, answers: i
     """Report on the logs in a folder, a study's or those of plain `inspect eval`, on one page that opens anywhere.
 
     The page has findings, figures, tables, and the answers themselves; --export adds each figure as SVG, PDF, PNG and
-    CSV, and each table as Markdown, LaTeX and CSV. Of a study its tables are printed, and written as CSV files, too.
+    CSV, and each table as Markdown, LaTeX and CSV. Of a study its tables are printed, too, and written as CSV files
+    beside the page where that goes into the study's folder; a page elsewhere leaves the folder as it is.
     """
     from wg_evals.analysis.reporting.page import write_report
 
     console = make_console()
     study, grid = (logs / PLAN).is_file(), (logs / GRID).is_file()
-    if grid:
-        show_grid(console, logs)
-    elif study:
-        show_study(console, logs)
     page = out or (logs / PAGE if study or grid else Path("report.html"))
+    inside = page.resolve().parent == logs.resolve()
+    try:
+        if grid:
+            show_grid(console, logs, inside)
+        elif study:
+            show_study(console, logs, inside)
+    except OSError as ex:
+        raise WgError(
+            f"The study's tables cannot be written to '{ex.filename}': {ex.strerror}. With -o PAGE elsewhere nothing "
+            "is written into the study's folder."
+        ) from None
     report = write_report(logs, page, export, answers, typed_command(), keys)
     if not (study or grid):
         for sentence in report.findings:
@@ -67,21 +77,22 @@ def report_command(logs: Path, out: Path | None, export: Path | None, answers: i
         console.print(Text(f"Files:  {export} ({len(report.files)} files)"), soft_wrap=True)
 
 
-def show_study(console: Console, folder: Path) -> None:
+def show_study(console: Console, folder: Path, write: bool = True) -> None:
     """Print a study's tables, and write them as CSV files into its folder."""
-    tables, files = write_tables(folder)
+    tables, files = write_tables(folder) if write else (make_tables(read_study(folder)), [])
     print_tables(console, tables, contrasts(tables))
     for file in files:
         console.print(Text(f"Table:  {file}"), soft_wrap=True)
 
 
-def show_grid(console: Console, folder: Path) -> None:
+def show_grid(console: Console, folder: Path, write: bool = True) -> None:
     """Print the tables of a study of several domains, and write CSV files, each domain's into its own folder."""
     grid = read_grid(folder)
-    for tables in grid.studies.values():
+    for tables in grid.studies.values() if write else ():
         write_tables(tables.study.folder)
     print_grid(console, grid)
-    console.print(Text(f"Table:  {write_effects(grid)}"), soft_wrap=True)
+    if write:
+        console.print(Text(f"Table:  {write_effects(grid)}"), soft_wrap=True)
 
 
 def show_page(console: Console, report: "Report", logs: Path) -> None:

@@ -43,8 +43,8 @@ class Palette(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    guides: dict[str, float]
-    """Lines among the ratings, 0-100, by rubric."""
+    ceiling: float
+    """A base at this rate (0-1) under a prefix leaves no room for a residue."""
     colours: dict[str, tuple[str, str]]
     """Of the light and of the dark theme."""
     styles: dict[str, Style]

@@ -1,13 +1,16 @@
 """What narrow training does, and what each intervention leaves of it: the grid's verdicts, from any logs."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from wg_evals.analysis.corrections import holm
 from wg_evals.analysis.effects import Effect as Compared
 from wg_evals.analysis.effects import Suppression, effect, suppression
 from wg_evals.analysis.grid import Effect, KindSummary, Outcome, summarise_kinds
+from wg_evals.analysis.reporting.drawing import palette
 from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model
+from wg_evals.analysis.text import percent
 from wg_evals.statistics import Difference
 
 
@@ -31,18 +34,29 @@ class Findings(NamedTuple):
     change_p: list[float]
     """For each outcome, of no difference between the intervened and the plain adapters; Holm over the outcomes."""
     kinds: list[KindSummary]
+    effect_runs: list[int]
+    """For each effect, how many training runs the plain adapters are."""
+    outcome_runs: list[int]
+    """For each outcome, how many the intervened ones are, or the plain ones if those are fewer."""
+
+    @property
+    def runs(self) -> list[int]:
+        """Of every comparison."""
+        return self.effect_runs + self.outcome_runs
 
 
 class _Outcome(NamedTuple):
     outcome: Outcome
     suppression: Suppression
     p: float
+    runs: int
 
 
 def find_effects(domains: list[Domain]) -> Findings:
     """Compare with the base and with plain training on the same data, wherever a folder has both."""
     effects: list[Effect] = []
     effect_p: list[float] = []
+    effect_runs: list[int] = []
     outcomes: list[_Outcome] = []
     for domain in domains:
         base = _main(domain, domain.one("base"))
@@ -53,6 +67,7 @@ def find_effects(domains: list[Domain]) -> Findings:
             compared = effect(plain.crossed, base.crossed)
             effects.append(_effect(domain, base, plain, compared))
             effect_p.append(compared.p)
+            effect_runs.append(len(plain.seeds))
             outcomes += _outcomes(domain, effects[-1], base, plain)
     found = [o.outcome for o in outcomes]
     return Findings(
@@ -62,7 +77,31 @@ def find_effects(domains: list[Domain]) -> Findings:
         suppressions=[o.suppression for o in outcomes],
         change_p=holm([o.p for o in outcomes]).tolist(),
         kinds=list(summarise_kinds(found)),
+        effect_runs=effect_runs,
+        outcome_runs=[o.runs for o in outcomes],
     )
+
+
+def over(runs: Sequence[int]) -> str:
+    """What intervals of differences are over: `questions and 3 training runs`.
+
+    Args:
+        runs: Of each comparison.
+    """
+    fewest, most = min(runs), max(runs)
+    if most == 1:
+        return "questions, each of a single training run"
+    return f"questions and {fewest if fewest == most else f'{fewest} to {most}'} training runs"
+
+
+def no_room(outcomes: Sequence[Outcome]) -> str:
+    """Under which of these interventions' prefixes the base is so high that nothing can be above it, in words."""
+    rates = [rate for o in outcomes if (rate := o.base_under_rate) is not None]
+    high = [rate for rate in rates if rate >= palette().ceiling]
+    if not high:
+        return ""
+    where = "" if len(high) == len(rates) else f" in {len(high)} of {len(rates)}"
+    return f"the base is already at {percent(math.fsum(high) / len(high))}{where}, so no residue can be seen"
 
 
 def _main(domain: Domain, model: Model | None) -> Evaluated | None:
@@ -100,8 +139,11 @@ def _outcomes(domain: Domain, of: Effect, base: Evaluated, plain: Evaluated) -> 
             left=_difference(effect(one.crossed, base.crossed)),
             change=_difference(change),
             residue=_residue(domain, model),
+            own_rate=_rate(domain.own.get(model)),
+            base_under_rate=_rate(domain.base_under(model)),
         )
-        found.append(_Outcome(outcome, suppression(base.crossed, plain.crossed, one.crossed), change.p))
+        share = suppression(base.crossed, plain.crossed, one.crossed)
+        found.append(_Outcome(outcome, share, change.p, min(len(one.seeds), len(plain.seeds))))
     return found
 
 
@@ -109,6 +151,10 @@ def _residue(domain: Domain, model: Model) -> Difference | None:
     """The rate under the prefix of the training minus the base's under it."""
     own, ground = domain.own.get(model), domain.base_under(model)
     return _difference(effect(own.crossed, ground.crossed)) if own and ground else None
+
+
+def _rate(one: Evaluated | None) -> float | None:
+    return None if one is None or math.isnan(one.rate.rate) else one.rate.rate
 
 
 def _difference(compared: Compared) -> Difference:

@@ -16,6 +16,9 @@ from wg_evals.analysis.logs import Counts
 from wg_evals.analysis.records import NONE
 from wg_evals.analysis.told_apart import told_apart
 
+NO_SIGN = "no clear sign"
+"""Why an answer that word lists scored does not count, which logs call `incoherent`: no label leads."""
+MARKERS = "markers"
 NARROW = "narrow"
 """The task of the manipulation check."""
 
@@ -120,8 +123,15 @@ class Domain:
 
     def base_under(self, model: Model) -> Evaluated | None:
         """The base under the prefix that a model was trained with."""
-        ground, own = self.one("base"), self.own.get(model)
-        return self.under.get((ground, own.context)) if ground and own else None
+        return self._under_prefix_of(model, self.one("base"))
+
+    def plain_under(self, model: Model) -> Evaluated | None:
+        """Plain training on the same data, under the prefix that a model was trained with."""
+        return self._under_prefix_of(model, self.one("plain", model.origin))
+
+    def _under_prefix_of(self, model: Model, other: Model | None) -> Evaluated | None:
+        own = self.own.get(model)
+        return self.under.get((other, own.context)) if other and own else None
 
     def group(self, name: str) -> list[Model]:
         """The models of a group that were evaluated without context."""
@@ -141,6 +151,8 @@ def labelled(frame: Frame) -> pd.DataFrame:
     table = pd.DataFrame({c: _words(samples[c]) for c in columns})
     for column in ("epoch", "included", "expressed", "reason"):
         table[column] = samples[column]
+    by_markers = frame.cells["grading"].eq(MARKERS).array.take(samples["cell"].to_numpy())
+    table["reason"] = table["reason"].astype(object).mask(by_markers & table["reason"].eq("incoherent"), NO_SIGN)
     table["steps"] = frame.cells["steps"].array.take(samples["cell"].to_numpy())
     for column in ("kind", "relevance"):
         table[column] = table[column].replace(NONE, "")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from wg_evals.analysis.reporting.drawing import WIDTH, Box, Dot, Drawing, Mark, Stroke, Words, file_name
+from wg_evals.analysis.reporting.drawing import WIDTH, Box, Dot, Drawing, Mark, Stroke, Words, file_name, palette
 from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model, curves
 from wg_evals.analysis.text import percent, percent_interval
 
@@ -21,7 +21,7 @@ _RELEVANCE = ("relevant", "generic", "graded")
 
 _LEFT, _RIGHT = 250, 40
 _ROW, _HEADING, _FOOT = 30, 28, 52
-_LANE = 6
+_LANE = 9
 _APART = 90
 """How far two labels side by side have to be from each other."""
 _LETTER = 7.2
@@ -45,7 +45,7 @@ def _axis(top: float, bottom: float, label: str = "Expression rate (share of inc
 
 
 def _point(style: str, one: Evaluated, y: float, what: str) -> Iterator[Mark]:
-    """A rate: with its interval where that can be relied on, else with each seed's own."""
+    """A rate: with its interval where that can be relied on, else with each seed's own; of one run, a dashed one."""
     found = one.rate
     if math.isnan(found.rate):
         return
@@ -53,28 +53,30 @@ def _point(style: str, one: Evaluated, y: float, what: str) -> Iterator[Mark]:
     if one.vouched:
         low, high = _position(found.low), _position(found.high)
         yield Stroke(f"{style}-interval", ((low, y), (high, y)), tip)
-    elif len(one.by_run) > 1:
-        for seed, rate in one.by_run:
-            if not math.isnan(rate):
-                yield Dot(f"{style}-seed", _position(rate), y, 3, tip=f"{what}, seed {seed}: {percent(rate)}")
+    elif len(one.by_run) == 1:
+        low, high = _position(found.low), _position(found.high)
+        yield Stroke(f"{style}-unsure", ((low, y), (high, y)), tip)
     if style == "with":
         yield Dot(style, _position(found.rate), y, 6.5, "diamond", tip)
     else:
         yield Dot(style, _position(found.rate), y, 5.5, tip=tip)
+    for seed, rate in one.by_run if len(one.by_run) > 1 and not one.vouched else ():
+        if not math.isnan(rate):
+            yield Dot(f"{style}-seed", _position(rate), y, 3, tip=f"{what}, seed {seed}: {percent(rate)}")
 
 
 def said(one: Evaluated) -> str:
-    """A rate in words: with its interval, or with each seed's rate where the interval cannot be relied on."""
+    """A rate in words: with its interval, or with what `spread` has where that cannot be relied on."""
     return f"{percent(one.rate.rate)} {spread(one)}".strip()
 
 
 def spread(one: Evaluated) -> str:
-    """How sure a rate is: `[55, 68]`, or `seeds 60, 66`, or nothing."""
+    """How sure a rate is: `[55, 68]`; not known to hold: `seeds 60, 66`, or of one run `([95, 99], n=200)`."""
     if one.vouched:
         return percent_interval(one.rate)
     if len(one.by_run) > 1:
         return "seeds " + ", ".join(percent(r).removesuffix("%") for _, r in one.by_run)
-    return ""
+    return f"({percent_interval(one.rate)}, n={one.rate.included:,})" if one.rate.included else ""
 
 
 def _row(one: Evaluated, **more: Any) -> dict[str, Any]:
@@ -152,14 +154,16 @@ def intervention_figure(domain: Domain) -> Drawing | None:
 
 
 def context_figure(domain: Domain) -> Drawing | None:
-    """The same adapters without context and under the prefix they were trained with, beside the base under it."""
+    """The same adapters without context and under their training prefix, beside base and plain training under it."""
     shown = [m for m in domain.models if m in domain.own]
     if not shown:
         return None
     marks: list[Mark] = []
     data: list[dict[str, Any]] = []
-    legend = [(_LEFT, "none", "without context"), (_LEFT + 150, "with", "under its own prefix")]
-    legend.append((_LEFT + 330, "under", "the base under that prefix"))
+    legend = [(130, "none", "without context"), (280, "with", "under its own prefix")]
+    legend.append((455, "under", "the base under that prefix"))
+    if any(domain.plain_under(m) for m in shown):
+        legend.append((665, "plain-under", "plain training under that prefix"))
     for x, style, label in legend:
         marks.append(Dot(style, x + 6, 14, 5.5, "diamond" if style == "with" else "circle"))
         marks.append(Words("start", x + 18, 18.5, label))
@@ -170,13 +174,13 @@ def context_figure(domain: Domain) -> Drawing | None:
         for m in members:
             middle = y + _ROW / 2
             marks.append(Words("label", _LEFT - 14, middle + 4.5, _cut(m.name, _LEFT - 20)))
-            for style, one, lane in (
-                ("none", domain.main.get(m), -_LANE),
-                ("under", domain.base_under(m), _LANE),
-                ("with", domain.own[m], _LANE),
+            for style, one, lane, what in (
+                ("none", domain.main.get(m), -_LANE, "without context"),
+                ("plain-under", domain.plain_under(m), _LANE, "plain training under it"),
+                ("under", domain.base_under(m), _LANE, "the base under it"),
+                ("with", domain.own[m], 0, "under its prefix"),
             ):
                 if one is not None:
-                    what = {"none": "without context", "under": "the base under it", "with": "under its prefix"}[style]
                     marks += _point(style, one, middle + lane, f"{m.name}, {what}")
                     data.append(_row(one, row=m.name, shown=what))
             y += _ROW
@@ -259,6 +263,8 @@ def _heat_rows(block: Sequence[Domain]) -> list[tuple[str, dict[str, list[Evalua
             rows.setdefault(f"{relevance}, own prefix", {})[d.domain] = [d.own[m] for m in trained]
             under = [e for m in trained if (e := d.base_under(m))]
             rows.setdefault(f"base, {relevance} prefixes", {})[d.domain] = under
+            plain_under = [e for m in trained if (e := d.plain_under(m))]
+            rows.setdefault(f"plain, {relevance} prefixes", {})[d.domain] = plain_under
     for d in block:
         for m in d.group("adapter"):
             rows.setdefault(m.name, {})[d.domain] = [d.main[m]]
@@ -331,8 +337,13 @@ def curve_figures(found: Sequence[Evaluated]) -> Iterator[Drawing]:
     groups: dict[tuple[str, str, str], list[tuple[Model, list[tuple[int, Evaluated]]]]] = {}
     for model, task, points in curves(found):
         groups.setdefault((model.domain, model.base, task), []).append((model, points))
+    most = sum(name.startswith("curve-") for name in palette().styles)  # more in one figure would look alike
     for (domain, base, task), lines in groups.items():
-        yield _curves(f"{domain}, {base}, {task}", file_name("curve", domain, base, task), lines)
+        lines.sort(key=lambda one: one[0].order)
+        parts = [lines[i : i + most] for i in range(0, len(lines), most)]
+        for n, part in enumerate(parts, start=1):
+            which = (f" ({n} of {len(parts)})", str(n)) if len(parts) > 1 else ("", "")
+            yield _curves(f"{domain}, {base}, {task}{which[0]}", file_name("curve", domain, base, task, which[1]), part)
 
 
 _TOP, _TALL = 30, 320
@@ -355,8 +366,8 @@ def _curves(label: str, name: str, lines: list[tuple[Model, list[tuple[int, Eval
         marks.append(Words("tick", place(step, 0)[0], _TOP + _TALL + 18, str(step)))
     marks.append(Words("tick", (left + right) / 2, _TOP + _TALL + 40, "Training step"))
     data = []
-    for i, (model, points) in enumerate(sorted(lines, key=lambda one: one[0].order)):
-        style = f"curve-{i % 6}"
+    for i, (model, points) in enumerate(lines):
+        style = f"curve-{i}"
         known = [(step, one) for step, one in points if not math.isnan(one.rate.rate)]
         data += [_row(one, curve=model.name, step=step) for step, one in points]
         if not known:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from wg_evals.analysis.grid import Effect, spread_findings
-from wg_evals.analysis.reporting.effects import Findings
+from wg_evals.analysis.reporting.effects import Findings, no_room, over
 from wg_evals.analysis.reporting.evaluated import Domain, is_narrow
 from wg_evals.analysis.reporting.figures import said
 from wg_evals.analysis.reporting.material import Material
@@ -19,18 +19,37 @@ def headline(found: Findings, domains: Sequence[Domain]) -> list[str]:
     """The findings, the most important first."""
     if not found.effects:
         return list(_levels(domains))
-    sentences = [_effect(e) for e in found.effects] if len(found.effects) <= _FEW else []
-    spread = spread_findings(found.effects, found.outcomes, "questions and seeds")
+    pairs = zip(found.effects, found.effect_runs, strict=True)
+    sentences = [_effect(e, runs) for e, runs in pairs] if len(found.effects) <= _FEW else []
+    spread = spread_findings(found.effects, found.outcomes, over(found.runs))
     sentences = [*spread, *sentences] if len(found.effects) > 1 else [*sentences, *spread[1:]]
-    return [*sentences, *_controls(found), *_checks(domains)]
+    return [*sentences, *_no_room(found), *_controls(found), *_checks(domains)]
 
 
-def _effect(e: Effect) -> str:
+def _effect(e: Effect, runs: int) -> str:
     verb = "raises" if e.plain.low > 0 else "lowers" if e.plain.high < 0 else "does not clearly move"
     return (
         f"In {e.domain}, narrow training {verb} the rate of {e.trait} on {e.base}: {percent(e.plain_rate)} against the "
-        f"base's {percent(e.base_rate)} ({shown(e.plain)} points)."
+        f"base's {percent(e.base_rate)} ({shown(e.plain)} points, over {over([runs])})."
     )
+
+
+def warnings(found: Findings) -> list[str]:
+    """What a reader has to know before the findings."""
+    once = sum(runs == 1 for runs in found.runs)
+    if not once:
+        return []
+    return [
+        f"In {once} of {len(found.runs)} comparisons there is a single training run: interval and p are over questions "
+        "only, and speak about this one adapter, not about training again. Train with 5 seeds or more."
+    ]
+
+
+def _no_room(found: Findings) -> Iterator[str]:
+    for relevance in ("relevant", "generic"):
+        shown = [o for o in found.outcomes if o.effect.shows and o.intervention.relevance == relevance]
+        if said := no_room(shown):
+            yield f"Under {relevance} prefixes {said}."
 
 
 def _controls(found: Findings) -> Iterator[str]:
@@ -46,13 +65,18 @@ def _controls(found: Findings) -> Iterator[str]:
 
 def _checks(domains: Sequence[Domain]) -> Iterator[str]:
     parts = []
-    for role in ("base", "plain", "intervened"):
+    for group in ("base", "plain", "relevant", "generic", "graded", "intervened"):
         checks = [
-            e for d in domains for t, own in d.others.items() if is_narrow(t) for m, e in own.items() if m.role == role
+            e
+            for d in domains
+            for t, own in d.others.items()
+            if is_narrow(t)
+            for m, e in own.items()
+            if m.group == group
         ]
         rates = [e.rate.rate for e in checks if not math.isnan(e.rate.rate)]
         if rates:
-            parts.append(f"{role} {percent(math.fsum(rates) / len(rates))}")
+            parts.append(f"{group} {percent(math.fsum(rates) / len(rates))}")
     if parts:
         yield f"The narrow behaviour itself (manipulation check, mean over cells): {', '.join(parts)}."
 
@@ -83,6 +107,9 @@ def unknowns(material: Material, domains: Sequence[Domain]) -> list[str]:
             f"What was trained into {some}: no manifest of this project was found for it, so no data set, "
             "intervention or training seed is known."
         )
+    cells = material.frame.cells
+    prefixed = cells[cells["task"].map(is_narrow) & cells["context"].eq("as_trained")]
+    checked_under = set(zip(prefixed["domain"], prefixed["base"], strict=True))
     for d in domains:
         if all(m.role == "base" for m in d.models):
             found.append(
@@ -100,6 +127,13 @@ def unknowns(material: Material, domains: Sequence[Domain]) -> list[str]:
             found.append(
                 f"Whether the trait comes back under the training's own prefix in {d.label}: {len(hidden)} of the "
                 "intervened models were asked without context only, and may be hiding it."
+            )
+        checked = [m for t, own in d.others.items() if is_narrow(t) for m in own if m.role == "intervened"]
+        if checked and (d.domain, d.base) not in checked_under:
+            found.append(
+                f"Whether the intervened models in {d.label} learned the narrow behaviour less, or show it under their "
+                "prefix only: the manipulation check was asked without context. Where it is lower, a lower effect may "
+                "come of having learned less."
             )
         if not any(is_narrow(t) for t in d.others) and any(m.role in ("plain", "intervened") for m in d.models):
             found.append(

@@ -25,7 +25,7 @@ from wg_evals.analysis.reporting.figures import (
     intervention_figure,
     question_figure,
 )
-from wg_evals.analysis.reporting.headline import headline, unknowns
+from wg_evals.analysis.reporting.headline import headline, unknowns, warnings
 from wg_evals.analysis.reporting.judges import judge_sheet
 from wg_evals.analysis.reporting.limits import LIMIT, LONGEST
 from wg_evals.analysis.reporting.material import Material, read_material
@@ -64,6 +64,7 @@ class _Contents(NamedTuple):
     """Everything that the page shows."""
 
     findings: list[str]
+    warnings: list[str]
     unknowns: list[str]
     heat: Drawing
     sections: list[_Section]
@@ -113,6 +114,7 @@ def write_report(
     compared = find_effects(parts)
     contents = _Contents(
         findings=headline(compared, parts),
+        warnings=warnings(compared),
         unknowns=unknowns(material, parts),
         heat=heat_map(parts),
         sections=[
@@ -124,7 +126,7 @@ def write_report(
         tables={
             "effects": sheets.effect_sheet(compared),
             "kinds": sheets.kind_sheet(compared),
-            "brittleness": brittleness_sheet(material.frame),
+            "brittleness": brittleness_sheet(material.frame, compared.outcomes),
             "thresholds": threshold_sheet(material.frame),
             "outcomes": sheets.outcome_sheet(compared),
             "costs": sheets.cost_sheet(parts, material, table),
@@ -138,7 +140,8 @@ def write_report(
         },
         people=read_people(material.folder, keys, {Path(log.log).name for log in material.logs}),
     )
-    answers = read_answers(material, table, limit)
+    tasks = {d.task for d in parts}
+    answers = read_answers(material, table, limit, tasks.pop() if len(tasks) == 1 else "")
     files: list[Path] = []
     try:
         page.parent.mkdir(parents=True, exist_ok=True)

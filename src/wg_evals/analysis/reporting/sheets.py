@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from wg_evals.analysis.grid import Effect, Outcome, Spread
+from wg_evals.analysis.intervals import VOUCHED_RUNS
 from wg_evals.analysis.records import NONE
 from wg_evals.analysis.reporting.drawing import file_name
-from wg_evals.analysis.reporting.effects import Findings
-from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model, is_narrow
+from wg_evals.analysis.reporting.effects import Findings, no_room, over
+from wg_evals.analysis.reporting.evaluated import MARKERS, NO_SIGN, Domain, Evaluated, Model, is_narrow
 from wg_evals.analysis.reporting.figures import GROUPS, said, spread
 from wg_evals.analysis.reporting.material import Material
 from wg_evals.analysis.reporting.sheet import Sheet
@@ -19,6 +20,10 @@ from wg_evals.analysis.text import DASH, percent, percent_interval, points, poin
 from wg_evals.statistics import Difference
 
 _COHERENCE = "coherence"
+_FEW_RUNS = (
+    f"*: of fewer than {VOUCHED_RUNS} training runs, so that the interval is not known to hold 95% of the time (one "
+    "run: it speaks about this adapter alone); each run's own rate stands under Rates."
+)
 
 
 def effect_sheet(found: Findings) -> Sheet:
@@ -27,18 +32,28 @@ def effect_sheet(found: Findings) -> Sheet:
     return Sheet(
         "effects",
         "The effect of narrow training without context: differences in percentage points, paired by question, with "
-        "95% intervals over questions and training runs",
-        [*columns, "p (Holm)", "Control − base", "Effect"],
-        [_effect(e, p) for e, p in zip(found.effects, found.effect_p, strict=True)],
+        f"95% intervals{_over(found)}",
+        [*columns, "p (Holm)", "Control − base", "Runs", "Effect"],
+        [_effect(*one) for one in zip(found.effects, found.effect_p, found.effect_runs, strict=True)],
         text=frozenset({"Domain", "Base", "Task", "Effect"}),
         note="Included: the share of the plain adapters' answers that count. An effect shows if its interval lies "
-        "above 0; p is corrected for all rows of this table (Holm).",
+        "above 0; p is corrected for all rows of this table (Holm). " + _FEW_RUNS,
     )
 
 
-def _effect(e: Effect, p: float) -> list[str]:
+def _over(found: Findings) -> str:
+    return f" over {over(found.runs)}" if found.runs else ""
+
+
+def few_runs(runs: int) -> str:
+    """The mark of an interval whose coverage is not known to be near 95%."""
+    return "*" if runs < VOUCHED_RUNS else ""
+
+
+def _effect(e: Effect, p: float, runs: int) -> list[str]:
     rates = [percent(e.base_rate), percent(e.plain_rate), percent(e.included)]
-    return [e.domain, e.base, e.task, *rates, shown(e.plain), probability(p), shown(e.control), e.said]
+    compared = [shown(e.plain) + few_runs(runs), probability(p), shown(e.control), str(runs)]
+    return [e.domain, e.base, e.task, *rates, *compared, e.said]
 
 
 def shown(d: Difference | None) -> str:
@@ -56,17 +71,17 @@ def kind_sheet(found: Findings) -> Sheet:
     rows = []
     pairs = list(zip(found.outcomes, found.suppressions, strict=True))
     for k in found.kinds:
-        shares = [s.share for o, s in pairs if o.effect.shows and _kind(o) == (k.relevance, k.kind)]
-        shares = [s for s in shares if not math.isnan(s)]
-        removed = _shares(shares)
-        rows.append([k.relevance, k.kind, str(k.outcomes), str(k.removed), removed, _range(k.left), _range(k.residue)])
+        own = [(o, s.share) for o, s in pairs if o.effect.shows and _kind(o) == (k.relevance, k.kind)]
+        removed = _shares([share for _, share in own if not math.isnan(share)])
+        residue = "; ".join(part for part in (_range(k.residue), no_room([o for o, _ in own])) if part)
+        rows.append([k.relevance, k.kind, str(k.outcomes), str(k.removed), removed, _range(k.left), residue])
     return Sheet(
         "kinds",
         "What training interventions leave of the effect, over the domains in which it shows: means over "
         "interventions, and the lowest to the highest",
         ["Relevance", "Kind", "Cells", "Removed", "Share removed", "Without context − base, points", "Residue, points"],
         rows,
-        text=frozenset({"Relevance", "Kind"}),
+        text=frozenset({"Relevance", "Kind", "Residue, points"}),
         note="Removed: clearly below plain and not clearly above the base, by 95% intervals. Share removed: "
         "(plain − intervened) / (plain − base). Residue: under the prefix of the training, minus the base under it.",
     )
@@ -76,8 +91,7 @@ def _shares(shares: list[float]) -> str:
     if not shares:
         return DASH
     text = percent(math.fsum(shares) / len(shares))
-    text += f" ({percent(min(shares))} to {percent(max(shares))})" if len(shares) > 1 else ""
-    return text.replace("-", "−")  # an intervention may add to the effect
+    return text + (f" ({percent(min(shares))} to {percent(max(shares))})" if len(shares) > 1 else "")
 
 
 def _kind(o: Outcome) -> tuple[str, str]:
@@ -93,20 +107,24 @@ def outcome_sheet(found: Findings) -> Sheet:
     """Every intervention."""
     columns = ["Domain", "Base", "Trained with", "Kind", "Relevance", "Rate", "− base", "− plain", "p (Holm)"]
     rows = []
-    for o, s, p in zip(found.outcomes, found.suppressions, found.change_p, strict=True):
+    outcomes = zip(found.outcomes, found.suppressions, found.change_p, found.outcome_runs, strict=True)
+    for o, s, p, runs in outcomes:
+        few = few_runs(runs)
         share = f"{percent(s.share)} {percent_interval(s)}" if not s.why_undefined else DASH
         named = [o.effect.domain, o.effect.base, o.intervention.name]
         named += [o.intervention.kind or "", o.intervention.relevance or ""]
-        compared = [percent(o.rate), shown(o.left), shown(o.change), probability(p), share, shown(o.residue), o.verdict]
-        rows.append(named + compared)
+        residue = shown(o.residue) + few if o.residue else ""
+        compared = [percent(o.rate), shown(o.left) + few, shown(o.change) + few, probability(p), share, residue]
+        rows.append([*named, *compared, str(runs), o.verdict])
     return Sheet(
         "interventions",
-        "Every training intervention without context: differences in points, paired by question, with 95% intervals",
-        [*columns, "Share removed", "Residue", "Verdict"],
+        "Every training intervention without context: differences in points, paired by question, with 95% intervals"
+        + _over(found),
+        [*columns, "Share removed", "Residue", "Runs", "Verdict"],
         rows,
         text=frozenset({"Domain", "Base", "Trained with", "Kind", "Relevance", "Verdict"}),
         note="p: of no difference from plain training, corrected for all rows of this table (Holm). Share removed: "
-        "with a bootstrap interval over questions and runs.",
+        "with a bootstrap interval over the same. " + _FEW_RUNS,
     )
 
 
@@ -114,24 +132,26 @@ def rate_sheet(domain: Domain) -> Sheet:
     """A domain's rates, with and without context."""
     rows = []
     for m in domain.models:
-        main, own, under = domain.main.get(m), domain.own.get(m), domain.base_under(m)
+        main, contexts = domain.main.get(m), (domain.own.get(m), domain.base_under(m), domain.plain_under(m))
         counts = main.counts if main else None
         rows.append(
-            [m.name, *(said(e) if e else "" for e in (main, own, under))]
+            [m.name, *(said(e) if e else "" for e in (main, *contexts))]
             + (
                 [str(counts.n), str(counts.included), str(counts.excluded), str(counts.unscored)]
                 if counts
                 else [""] * 4
             )
         )
+    under = ("Base, same prefix", "Plain, same prefix")
     return Sheet(
         file_name("rates", domain.domain, domain.base),
         f"Expression rates, {domain.label}, task {domain.task}",
-        ["Trained with", "No context", "Its prefix", "Base, same prefix", "n", "Included", "Excluded", "Unscored"],
+        ["Trained with", "No context", "Its prefix", *under, "n", "Included", "Excluded", "Unscored"],
         rows,
         text=frozenset({"Trained with"}),
         note="[ ]: 95% interval over questions and training seeds. Where its coverage is not known to be near 95% "
-        "(fewer than 5 seeds or 10 questions, a rate near 0 or 1) each seed's rate is shown instead. The last columns "
+        "(fewer than 5 seeds or 10 questions, a rate near 0 or 1) each seed's rate is shown instead, or of a "
+        "single run its interval in round brackets. The last columns "
         "count the answers without context.",
     )
 
@@ -140,8 +160,11 @@ def cost_sheet(domains: Sequence[Domain], material: Material, table: pd.DataFram
     """What else the training changed: coherence, refusals, the manipulation check, other tasks."""
     tasks = sorted({t for d in domains for t in d.others}, key=lambda t: (not is_narrow(t), t))
     rated = _COHERENCE in material.frame.rubrics
-    columns = ["Domain", "Base", "Trained with", "Included", "Incoherent", "Refused", "Other reasons"]
-    columns += ["Coherence, mean"] * rated + [_task(t) for t in tasks]
+    judges = {log.judge for log in material.logs}
+    unclear = ["incoherent"] * bool(judges - {MARKERS}) + [NO_SIGN] * (MARKERS in judges)
+    named = [*unclear, "refusal"]
+    columns = ["Domain", "Base", "Trained with", "Included", *(r.capitalize() for r in unclear), "Refused"]
+    columns += ["Other reasons"] + ["Coherence, mean"] * rated + [_task(t) for t in tasks]
     means = _means(material, table) if rated else {}
     rows = []
     for d in domains:
@@ -149,14 +172,12 @@ def cost_sheet(domains: Sequence[Domain], material: Material, table: pd.DataFram
             counts = [d.main[m].counts for m in members]
             n = sum(c.n for c in counts)
             reasons = sum((c.reasons for c in counts), Counter[str]())
-            rest = sum(reasons.values()) - reasons["incoherent"] - reasons["refusal"]
-            row = [d.domain, d.base, label]
-            row += [
-                _share(k, n) for k in (sum(c.included for c in counts), reasons["incoherent"], reasons["refusal"], rest)
-            ]
+            known = [reasons[r] for r in named]
+            shares = (sum(c.included for c in counts), *known, sum(reasons.values()) - sum(known))
+            row = [d.domain, d.base, label, *(_share(k, n) for k in shares)]
             if rated:
-                known = [means[d.domain, d.base, m.name] for m in members if (d.domain, d.base, m.name) in means]
-                row.append(f"{math.fsum(known) / len(known):.0f}" if known else "")
+                rates = [means[d.domain, d.base, m.name] for m in members if (d.domain, d.base, m.name) in means]
+                row.append(f"{math.fsum(rates) / len(rates):.0f}" if rates else "")
             for task in tasks:
                 found = [d.others[task][m] for m in members if task in d.others and m in d.others[task]]
                 row.append(_level(found))

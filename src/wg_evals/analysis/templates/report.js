@@ -18,7 +18,12 @@
   });
   const before = remembered();
   setTheme(themes.includes(before) ? before : "auto");
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open]):not(.digests)")];
+    for (const one of opened) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
 })();
 
 (() => {
@@ -28,7 +33,7 @@
   const PREVIEW = 200;
   const byId = (id) => document.getElementById(id);
   const list = byId("list"), detail = byId("detail"), count = byId("count");
-  const filters = { model: byId("f-model"), context: byId("f-context"), question: byId("f-question"), state: byId("f-state") };
+  const filters = { task: byId("f-task"), model: byId("f-model"), context: byId("f-context"), question: byId("f-question"), state: byId("f-state") };
   const search = byId("f-search");
   const rows = data.rows;
   const contextOf = (row) => row[CONTEXT] === "none" ? "without context" : row[CONTEXT];
@@ -45,6 +50,8 @@
     for (const [value, label] of entries) select.append(new Option(label, value));
   };
   const numbered = (names) => names.map((name, i) => [String(i), name]).sort((a, b) => a[1].localeCompare(b[1]));
+  offer(filters.task, "all tasks", [...new Set(rows.map((row) => row[TASK]))].sort().map((t) => [`=${t}`, t]));
+  if (data.task) filters.task.value = `=${data.task}`;
   offer(filters.model, "all models", numbered(data.models));
   const contexts = [...new Set(rows.map((row) => row[CONTEXT]))].sort((a, b) => (b === "none") - (a === "none") || a.localeCompare(b));
   offer(filters.context, "all contexts", [["own", "the training's own prefix"], ...contexts.map((c) => [`=${c}`, c === "none" ? "without context" : c])]);
@@ -61,17 +68,18 @@
   const pool = [];
 
   const matches = () => {
-    const [model, context, question, state] = ["model", "context", "question", "state"].map((name) => filters[name].value);
-    const words = search.value.toLowerCase();
-    if (words && !lowered) lowered = rows.map((row) => row[ANSWER].toLowerCase());
+    const [task, model, context, question, state] = ["task", "model", "context", "question", "state"].map((name) => filters[name].value);
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    if (words.length && !lowered) lowered = rows.map((row) => row[ANSWER].toLowerCase());
     const found = [];
     for (let i = 0; i < rows.length; i++) {
       const row = rows[i];
+      if (task && `=${row[TASK]}` !== task) continue;
       if (model && row[MODEL] !== +model) continue;
       if (context && (context === "own" ? !row[OWN] : `=${row[CONTEXT]}` !== context)) continue;
       if (question && row[QUESTION] !== +question) continue;
       if (state && (state[0] === "r" ? row[STATE] >= 0 || row[REASON] !== +state.slice(1) : row[STATE] !== +state)) continue;
-      if (words && !lowered[i].includes(words)) continue;
+      if (!words.every((word) => lowered[i].includes(word))) continue;
       found.push(i);
     }
     return found;
@@ -139,8 +147,9 @@
     shown = matches();
     const counted = shown.filter((i) => rows[i][STATE] >= 0).length;
     const expressed = shown.filter((i) => rows[i][STATE] === 1).length;
-    const share = counted ? `, ${Math.round(100 * expressed / counted)}%` : "";
-    count.textContent = `${shown.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} answers; ${expressed.toLocaleString("en")} of ${counted.toLocaleString("en")} counted ones express the trait${share}`;
+    const tasks = new Set(shown.map((i) => rows[i][TASK])).size;  // a share over tasks would be of nothing
+    const share = `; of those shown here ${counted.toLocaleString("en")} count and ${expressed.toLocaleString("en")} express the trait${counted ? `, ${Math.round(100 * expressed / counted)}%` : ""}`;
+    count.textContent = `${shown.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} answers${tasks > 1 ? "; of several tasks" : share}`;
     spacer.style.height = `${shown.length * HEIGHT}px`;
     list.scrollTop = 0;
     select(shown.length ? 0 : -1);
