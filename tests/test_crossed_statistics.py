@@ -161,6 +161,21 @@ def test_no_share_is_given_of_an_effect_that_cannot_be_told_from_none() -> None:
     assert "fewer than two" in few.why_undefined
 
 
+def test_no_share_is_given_where_plain_training_lowers_the_rate() -> None:
+    found = suppression(counts([[7, 8, 7, 8]]), counts([[4, 5, 5, 4]]), counts([[6, 6, 7, 7]]))
+    assert math.isnan(found.share) and "lowers" in found.why_undefined
+
+
+def test_the_share_and_the_effect_that_it_is_of_are_on_the_same_questions() -> None:
+    plain, base = counts([[9, 9, 8, 9, 9, 8, 9, 2, 2, 2]] * 3), counts([[1, 1, 2, 1, 1, 1, 1, 2, 3, 2]])
+    assert effect(plain, base).low > 0
+    shown_elsewhere = counts([[2, 3, 2]] * 3)
+    without = Crossed(shown_elsewhere.expressed, shown_elsewhere.included, ("q7", "q8", "q9"))
+    assert "cannot be told from none" in suppression(base, plain, without).why_undefined
+    one = Crossed(np.array([[2]] * 3), np.full((3, 1), 10), ("q0",))
+    assert "fewer than two" in suppression(base, plain, one).why_undefined
+
+
 def test_holm_and_benjamini_hochberg_have_the_textbooks_values_and_skip_what_was_not_tested() -> None:
     p = [0.01, 0.04, math.nan, 0.03, 0.005]
     assert holm(p) == pytest.approx([0.03, 0.06, math.nan, 0.06, 0.02], nan_ok=True)
