@@ -10,7 +10,7 @@ from wg_evals.analysis.contrasts import contrasts
 from wg_evals.analysis.logs import read_study
 from wg_evals.analysis.tables import Row, Tables, make_tables, write_csv
 from wg_evals.analysis.text import points
-from wg_evals.analysis.verdicts import Verdict, verdict
+from wg_evals.analysis.verdicts import Verdict, shows, verdict
 from wg_evals.errors import WgError
 from wg_evals.statistics import Difference, paired_difference
 
@@ -38,11 +38,13 @@ class Effect(NamedTuple):
     """Control minus base."""
     included: float
     """The share 0-1 of the plain adapters' answers that count: a rate over few of them says little."""
+    p: float | None = None
+    """Of no difference between plain and base, corrected over the effects that are told together; if it was tested."""
 
     @property
     def shows(self) -> bool:
-        """Whether the effect is there: the interval of plain minus base lies above 0."""
-        return self.plain.low > 0
+        """Whether the effect is there: the interval of plain minus base lies above 0, and its corrected p says so."""
+        return shows(self.plain.low, self.p)
 
     @property
     def said(self) -> str:

@@ -14,6 +14,20 @@ class Bounds(Protocol):
     def high(self) -> float: ...
 
 
+LEVEL = 0.05
+"""Of the p values that are corrected for how many effects are counted together; the intervals are 95% ones."""
+
+
+def shows(low: float, p: float | None) -> bool:
+    """Whether an effect is counted as there: its interval lies above 0, and its corrected p is below `LEVEL`.
+
+    Args:
+        low: The lower bound of its 95% interval.
+        p: Corrected for the effects that it is counted with; None where there is none, as in a study's own tables.
+    """
+    return low > 0 and (p is None or p < LEVEL)
+
+
 def verdict(plain: Bounds, change: Bounds, left: Bounds) -> Verdict:
     """Tell it by the 95% intervals: `removed` is clearly below plain and not clearly above the base.
 

@@ -25,7 +25,9 @@ def brittleness_sheet(frame: Frame) -> Sheet:
         [*columns, "Relevant: removed", "Relevant: comes back", "Generic: removed", "Generic: comes back"],
         rows,
         text=frozenset({"Domain", "Task", "Base"}),
-        note="Seeds that show it: whose own interval against the base lies above 0. Comes back: "
+        note="Removed is counted where the effect shows by a p that is corrected for all of them (Holm); the counts of "
+        "seeds and of interventions are by 95% intervals, uncorrected. Seeds that show it: "
+        "whose own interval against the base lies above 0. Comes back: "
         "interventions whose residue (under the prefix of the training, minus the base under it) has an interval above "
         "0; the mean residue in points.",
     )

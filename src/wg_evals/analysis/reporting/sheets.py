@@ -29,14 +29,15 @@ def effect_sheet(found: Findings) -> Sheet:
         "The effect of narrow training without context: differences in percentage points, paired by question, with "
         "95% intervals over questions and training runs",
         [*columns, "p (Holm)", "Control − base", "Effect"],
-        [_effect(e, p) for e, p in zip(found.effects, found.effect_p, strict=True)],
+        [_effect(e) for e in found.effects],
         text=frozenset({"Domain", "Base", "Task", "Effect"}),
         note="Included: the share of the plain adapters' answers that count. An effect shows if its interval lies "
-        "above 0; p is corrected for all rows of this table (Holm).",
+        "above 0 and its p, corrected for all rows of this table (Holm), is below 0.05.",
     )
 
 
-def _effect(e: Effect, p: float) -> list[str]:
+def _effect(e: Effect) -> list[str]:
+    p = math.nan if e.p is None else e.p
     rates = [percent(e.base_rate), percent(e.plain_rate), percent(e.included)]
     return [e.domain, e.base, e.task, *rates, shown(e.plain), probability(p), shown(e.control), e.said]
 
