@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol
 from wg_evals.analysis.contrasts import contrasts
 from wg_evals.analysis.logs import read_study
 from wg_evals.analysis.tables import Row, Tables, make_tables, write_csv
-from wg_evals.analysis.text import points
-from wg_evals.analysis.verdicts import Verdict, shows, verdict
+from wg_evals.analysis.text import percent, points
+from wg_evals.analysis.verdicts import Verdict, removed_leaves, shows, verdict
 from wg_evals.errors import WgError
 from wg_evals.statistics import Difference, paired_difference
 
@@ -80,7 +80,7 @@ class Outcome(NamedTuple):
 
     @property
     def verdict(self) -> Verdict:
-        """By the 95% intervals: `removed` is clearly below plain and not clearly above the base."""
+        """By the 95% intervals, as `verdicts.verdict` tells it."""
         return verdict(self.effect.plain, self.change, self.left)
 
 
@@ -260,7 +260,8 @@ def spread_findings(effects: Sequence[Effect], outcomes: Sequence[Outcome], over
             residue = f"; under their own prefix {_points(residues)} points above the base under it" if residues else ""
             sentences.append(
                 f"Of {len(found)} {relevance} interventions{where} {removed} remove the effect (clearly below plain, "
-                f"not clearly above the base, by intervals over {over}); on average "
+                f"not clearly above the base, at most {percent(removed_leaves())} of the effect left, by intervals "
+                f"over {over}); on average "
                 f"{_points([o.left.mean for o in found])} points above the base are left without context{residue}."
             )
     return sentences

@@ -16,6 +16,7 @@ from wg_evals.analysis.reporting.figures import GROUPS, said, spread
 from wg_evals.analysis.reporting.material import Material
 from wg_evals.analysis.reporting.sheet import Sheet
 from wg_evals.analysis.text import DASH, percent, percent_interval, points, points_interval
+from wg_evals.analysis.verdicts import removed_leaves
 from wg_evals.statistics import Difference
 
 _COHERENCE = "coherence"
@@ -68,7 +69,8 @@ def kind_sheet(found: Findings) -> Sheet:
         ["Relevance", "Kind", "Cells", "Removed", "Share removed", "Without context − base, points", "Residue, points"],
         rows,
         text=frozenset({"Relevance", "Kind"}),
-        note="Removed: clearly below plain and not clearly above the base, by 95% intervals. Share removed: "
+        note="Removed: clearly below plain, not clearly above the base, and at most "
+        f"{percent(removed_leaves())} of the effect left, by 95% intervals. Share removed: "
         "(plain − intervened) / (plain − base). Residue: under the prefix of the training, minus the base under it.",
     )
 
@@ -107,7 +109,9 @@ def outcome_sheet(found: Findings) -> Sheet:
         rows,
         text=frozenset({"Domain", "Base", "Trained with", "Kind", "Relevance", "Verdict"}),
         note="p: of no difference from plain training, corrected for all rows of this table (Holm). Share removed: "
-        "with a bootstrap interval over questions and runs.",
+        "with a bootstrap interval over questions and runs. Verdict: by the 95% intervals, uncorrected; removed is "
+        f"clearly below plain, not clearly above the base, and at most {percent(removed_leaves())} of the effect left; "
+        "where the interval of what is left reaches further, the rest is unclear.",
     )
 
 
