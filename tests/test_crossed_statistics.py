@@ -66,6 +66,24 @@ def test_where_nothing_varies_the_interval_is_wilsons() -> None:
     assert (alone.low, alone.high) == wilson(3, 10)
 
 
+@pytest.mark.parametrize("runs", [1, 5])
+def test_excluded_answers_do_not_narrow_the_interval_where_none_or_all_is_expressed(runs: int) -> None:
+    included = np.full((runs, 10), 10)
+    included[0, 0] = 9
+    none = Crossed(np.zeros_like(included), included, tuple("abcdefghij"))
+    total = int(included.sum())
+    assert rate_interval(none)[1:3] == wilson(0, total)
+    assert rate_interval(Crossed(included, included, none.questions))[1:3] == wilson(total, total)
+
+
+@given(tables())
+def test_no_interval_is_narrower_than_that_of_independent_answers(table: Crossed) -> None:
+    found = rate_interval(table)
+    if found.included:
+        low, high = wilson(found.expressed, found.included)
+        assert found.low <= low and high <= found.high
+
+
 def test_runs_that_differ_widen_the_interval_and_one_run_knows_nothing_of_it() -> None:
     alike = rate_interval(counts([[4, 5, 6, 5], [5, 4, 5, 6], [6, 5, 4, 5]]))
     apart = rate_interval(counts([[1, 2, 3, 2], [5, 4, 5, 6], [9, 9, 8, 8]]))
