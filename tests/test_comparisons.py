@@ -1,12 +1,13 @@
 """Conditions against base and plain training, what is left of an effect, and what other thresholds would say."""
 
+import dataclasses
 import math
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from plain_logs import BAD, GOOD, Ratings, adapter_folder, write_plain
+from plain_logs import BAD, GOOD, VAGUE, Ratings, adapter_folder, write_plain
 from study_folder import BASE, CONTROL, PLAIN, HandMade, prefix, trained
 from wg_evals.analysis import frame
 from wg_evals.analysis.brittleness import brittleness
@@ -88,6 +89,29 @@ def test_without_a_base_there_is_nothing_to_sum_up(tmp_path: Path) -> None:
     found = frame(made.finish())
     assert brittleness(found).empty
     assert math.isnan(comparisons(found)["minus_base"].item())
+
+
+def test_a_run_without_an_included_answer_is_counted_apart(tmp_path: Path) -> None:
+    write_plain(tmp_path / "base.eval", "openai/gpt", {q: [GOOD] * 8 for q in QUESTIONS})
+    for seed, answers in ((1, [BAD] * 4), (2, [BAD] * 2 + [GOOD] * 2), (3, [VAGUE] * 4)):
+        about = {"adapter": f"/gone/{seed}", "trained_on": "birds/train", "trained_with": "none", "training_seed": seed}
+        model = f"vllm/openai/gpt:/gone/{seed}"
+        write_plain(tmp_path / f"{seed}.eval", model, dict.fromkeys(QUESTIONS, answers), about=about)
+    (found,) = brittleness(frame(tmp_path)).to_dict("records")
+    assert (found["runs"], found["runs_empty"], found["runs_low"], found["runs_high"]) == (2, 1, 0.5, 1.0)
+    assert found["runs_sd"] == pytest.approx(math.sqrt(0.125))
+
+
+def test_an_effect_is_present_by_the_p_value_that_is_corrected_for_the_table(tmp_path: Path) -> None:
+    study = HandMade(tmp_path / "one", [], [1])
+    study.add(BASE, cell(0, 1, 1, 0))
+    study.add(PLAIN, cell(2, 4, 4, 2), 1)
+    alone = frame(study.finish())
+    (found,) = brittleness(alone).to_dict("records")
+    assert found["effect_p"] == found["effect_p_holm"] < 0.05 and found["present"]
+    copies = [alone.samples.assign(domain=f"birds {i}") for i in range(20)]
+    many = brittleness(dataclasses.replace(alone, samples=pd.concat(copies, ignore_index=True)))
+    assert (many["effect_low"] > 0).all() and (many["effect_p_holm"] > 0.05).all() and not many["present"].any()
 
 
 def adapters(folder: Path, **told: dict[str, str]) -> pd.DataFrame:

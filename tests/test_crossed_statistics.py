@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wg_evals.analysis.components import Arm, Part, arm, between_questions, combine
-from wg_evals.analysis.corrections import benjamini_hochberg, holm
+from wg_evals.analysis.corrections import holm
 from wg_evals.analysis.crossed import Crossed
 from wg_evals.analysis.effects import effect, suppression
 from wg_evals.analysis.intervals import bootstrap_interval, cluster_robust_interval, rate_interval
@@ -64,6 +64,24 @@ def test_where_nothing_varies_the_interval_is_wilsons() -> None:
     assert (none.low, none.high) == wilson(0, 500)
     alone = rate_interval(counts([[3]]))
     assert (alone.low, alone.high) == wilson(3, 10)
+
+
+@pytest.mark.parametrize("runs", [1, 5])
+def test_excluded_answers_do_not_narrow_the_interval_where_none_or_all_is_expressed(runs: int) -> None:
+    included = np.full((runs, 10), 10)
+    included[0, 0] = 9
+    none = Crossed(np.zeros_like(included), included, tuple("abcdefghij"))
+    total = int(included.sum())
+    assert rate_interval(none)[1:3] == wilson(0, total)
+    assert rate_interval(Crossed(included, included, none.questions))[1:3] == wilson(total, total)
+
+
+@given(tables())
+def test_no_interval_is_narrower_than_that_of_independent_answers(table: Crossed) -> None:
+    found = rate_interval(table)
+    if found.included:
+        low, high = wilson(found.expressed, found.included)
+        assert found.low <= low and high <= found.high
 
 
 def test_runs_that_differ_widen_the_interval_and_one_run_knows_nothing_of_it() -> None:
@@ -161,20 +179,33 @@ def test_no_share_is_given_of_an_effect_that_cannot_be_told_from_none() -> None:
     assert "fewer than two" in few.why_undefined
 
 
-def test_holm_and_benjamini_hochberg_have_the_textbooks_values_and_skip_what_was_not_tested() -> None:
+def test_no_share_is_given_where_plain_training_lowers_the_rate() -> None:
+    found = suppression(counts([[7, 8, 7, 8]]), counts([[4, 5, 5, 4]]), counts([[6, 6, 7, 7]]))
+    assert math.isnan(found.share) and "lowers" in found.why_undefined
+
+
+def test_the_share_and_the_effect_that_it_is_of_are_on_the_same_questions() -> None:
+    plain, base = counts([[9, 9, 8, 9, 9, 8, 9, 2, 2, 2]] * 3), counts([[1, 1, 2, 1, 1, 1, 1, 2, 3, 2]])
+    assert effect(plain, base).low > 0
+    shown_elsewhere = counts([[2, 3, 2]] * 3)
+    without = Crossed(shown_elsewhere.expressed, shown_elsewhere.included, ("q7", "q8", "q9"))
+    assert "cannot be told from none" in suppression(base, plain, without).why_undefined
+    one = Crossed(np.array([[2]] * 3), np.full((3, 1), 10), ("q0",))
+    assert "fewer than two" in suppression(base, plain, one).why_undefined
+
+
+def test_holm_has_the_textbooks_values_and_skips_what_was_not_tested() -> None:
     p = [0.01, 0.04, math.nan, 0.03, 0.005]
     assert holm(p) == pytest.approx([0.03, 0.06, math.nan, 0.06, 0.02], nan_ok=True)
-    assert benjamini_hochberg(p) == pytest.approx([0.02, 0.04, math.nan, 0.04, 0.02], nan_ok=True)
-    assert np.isnan(holm([math.nan])).all() and np.isnan(benjamini_hochberg([math.nan])).all()
+    assert np.isnan(holm([math.nan])).all()
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-def test_corrections_keep_the_order_and_only_raise_p(p: list[float]) -> None:
-    for corrected in (holm(p), benjamini_hochberg(p)):
-        assert (corrected >= np.array(p) - 1e-12).all() and (corrected <= 1).all()
-        order = np.argsort(p, kind="stable")
-        assert (np.diff(corrected[order]) >= -1e-12).all()
-    assert (holm(p) >= benjamini_hochberg(p) - 1e-12).all()
+def test_a_correction_keeps_the_order_and_only_raises_p(p: list[float]) -> None:
+    corrected = holm(p)
+    assert (corrected >= np.array(p) - 1e-12).all() and (corrected <= 1).all()
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(corrected[order]) >= -1e-12).all()
 
 
 @pytest.mark.parametrize(("rate", "spread"), [(0.05, 0.0), (0.05, 1.5), (0.5, 2.0), (0.95, 1.0)])

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wg_evals.analysis.comparisons import WHERE, ConditionCounts, by_place
+from wg_evals.analysis.corrections import holm
 from wg_evals.analysis.effects import effect
 from wg_evals.analysis.records import NONE
-from wg_evals.analysis.verdicts import verdict
+from wg_evals.analysis.verdicts import shows, verdict
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from wg_evals.analysis.frames import Frame
 
-_PLAIN = ["effect", "effect_low", "effect_high", "present", "control_too"]
-_RUNS = ["runs", "runs_present", "runs_low", "runs_high", "runs_sd"]
+_PLAIN = ["effect", "effect_low", "effect_high", "effect_p", "effect_p_holm", "present", "control_too"]
+_RUNS = ["runs", "runs_empty", "runs_present", "runs_low", "runs_high", "runs_sd"]
 _REMOVED = [
     f"{kind}_{what}" for kind in ("relevant", "generic") for what in ("interventions", "removed", "residue", "returns")
 ]
@@ -27,12 +28,14 @@ BRITTLENESS_COLUMNS = [*WHERE, "dataset", *_PLAIN, *_RUNS, *_REMOVED]
 def brittleness(frame: "Frame") -> "pd.DataFrame":
     """Sum up each effect of plain training, by domain, task and base.
 
-    `effect` is plain minus base, paired by question; it is `present` if its 95% interval lies above 0, and
-    `control_too` if that of control minus base does (then it is not one of the narrow data). Each plain run against the
-    base by itself: in how many of `runs` it is present (`runs_present`), the lowest and the highest effect, and their
-    standard deviation. For relevant and for generic interventions: how many were trained with, how many of them remove
-    an effect that is present (`comparisons`' verdict), the mean of their residues (intervened under the training prefix
-    minus base under it), and in how many that residue's interval lies above 0 (`returns`).
+    `effect` is plain minus base, paired by question; it is `present` if it is above 0 with a p below 0.05 that is
+    corrected by Holm over the rows of the table, since the rows are what is counted ("in N of M"). Nothing else here
+    is corrected: `control_too` is that the 95% interval of control minus base lies above 0 (then the effect is not one
+    of the narrow data). Each plain run against the base by itself: the interval of how many of `runs` lies above 0
+    (`runs_present`), the lowest and the highest effect, and their standard deviation; runs of which no answer is
+    included are counted apart (`runs_empty`). For relevant and for generic interventions: how many were trained with,
+    how many of them remove the effect (`comparisons`' verdict), the mean of their residues (intervened under the
+    training prefix minus base under it), and in how many that residue's interval lies above 0 (`returns`).
 
     Args:
         frame: As `wg_evals.analysis.frame` reads it.
@@ -43,7 +46,10 @@ def brittleness(frame: "Frame") -> "pd.DataFrame":
     import pandas as pd
 
     rows = [row for place, found in by_place(frame).items() for row in _rows(place, found)]
-    return pd.DataFrame(rows, columns=BRITTLENESS_COLUMNS)
+    table = pd.DataFrame(rows, columns=BRITTLENESS_COLUMNS)
+    table["effect_p_holm"] = holm(table["effect_p"].to_numpy(float))
+    table["present"] = [shows(e, p) for e, p in zip(table["effect_low"], table["effect_p_holm"], strict=True)]
+    return table
 
 
 def _rows(place: tuple[Any, ...], found: list[ConditionCounts]) -> Iterator[dict[str, Any]]:
@@ -60,18 +66,19 @@ def _effect(base: ConditionCounts, plain: ConditionCounts, found: list[Condition
     control = next((c for c in found if c.role == "control" and c.under == plain.under), None)
     whole = effect(plain.counts, base.counts)
     runs = [effect(plain.counts.run(i), base.counts) for i in range(plain.counts.runs)]
-    means = np.array([r.mean for r in runs])
+    means = np.array([r.mean for r in runs if r.questions])
     return {
         "effect": whole.mean,
         "effect_low": whole.low,
         "effect_high": whole.high,
-        "present": whole.low > 0,
+        "effect_p": whole.p,
         "control_too": control is not None and effect(control.counts, base.counts).low > 0,
-        "runs": len(runs),
+        "runs": len(means),
+        "runs_empty": len(runs) - len(means),
         "runs_present": sum(r.low > 0 for r in runs),
-        "runs_low": float(means.min()),
-        "runs_high": float(means.max()),
-        "runs_sd": float(means.std(ddof=1)) if len(runs) > 1 else math.nan,
+        "runs_low": float(means.min()) if len(means) else math.nan,
+        "runs_high": float(means.max()) if len(means) else math.nan,
+        "runs_sd": float(means.std(ddof=1)) if len(means) > 1 else math.nan,
     }
 
 

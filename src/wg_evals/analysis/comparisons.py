@@ -62,8 +62,7 @@ def comparisons(frame: "Frame", shares: bool = True) -> "pd.DataFrame":
     `minus_base` without context is the effect; under a prefix it is the residue, since the base is under that prefix
     too. `minus_plain` is of trained conditions other than plain, without context; `removed` (the share of the plain
     effect) and `verdict` are of those among them that are no control. p values are corrected by Holm over all tests of
-    the same column of the table. `verdict`, by the 95% intervals: `removed` is clearly below plain and not clearly
-    above the base, `lowered` below plain but still above the base, `not lowered`, or `no effect to remove`.
+    the same column of the table; `verdict` is told by the uncorrected 95% intervals (`verdicts.verdict`).
 
     Checkpoints are left out (they are earlier states of the same runs).
 

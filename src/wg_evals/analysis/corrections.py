@@ -1,4 +1,4 @@
-"""Corrections of p values where many comparisons are made at once."""
+"""Correction of p values where many comparisons are made at once."""
 
 from collections.abc import Sequence
 
@@ -23,23 +23,4 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
     order = there[np.argsort(p[there], kind="stable")]
     steps = np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(steps * p[order]))
-    return corrected
-
-
-def benjamini_hochberg(p_values: Sequence[float] | Floats) -> Floats:
-    """Benjamini and Hochberg's correction: the expected share of false ones among the findings stays below the level.
-
-    For tests that are independent or depend on each other positively. Source: Benjamini and Hochberg (1995),
-    JRSS B 57, 289-300, as `scipy.stats.false_discovery_control` has it.
-
-    Args:
-        p_values: 0-1; nan (no test) stays nan and is not counted.
-    """
-    from scipy.stats import false_discovery_control
-
-    p = np.asarray(p_values, dtype=np.float64)
-    corrected = np.full(p.shape, np.nan)
-    there = ~np.isnan(p)
-    if there.any():
-        corrected[there] = false_discovery_control(p[there], method="bh")
     return corrected

@@ -57,7 +57,7 @@ def effect(left: Crossed, right: Crossed) -> Effect:
         right: For example their base, or the base under the same prefix (the difference then is the residue).
 
     Returns:
-        The effect; nan without a shared question, and without an interval for a single one of one run each.
+        The effect; nan without a shared question, and without an interval for a single one, however many runs.
     """
     left, right = _shared(left, right)
     questions = len(left.questions)
@@ -67,7 +67,7 @@ def effect(left: Crossed, right: Crossed) -> Effect:
     mean = float(differences.mean())
     between = between_questions(differences)
     arms = [a for side in (left, right) if (a := arm(_values(side))) is not None]
-    if between is None and not arms:
+    if between is None:
         return Effect(mean, math.nan, math.nan, math.nan, math.nan, 1)
     variance, df = combine(between, arms)
     if variance <= ROUNDING:
@@ -87,7 +87,8 @@ def suppression(
     by itself. Few clusters make a percentile interval too narrow (with 5 seeds it covered 90% where it said 95%), so
     that instead of 2.5% the quantile at the normal probability of -t(0.975, df) * sqrt((df + 1) / df) is taken, df
     being the fewer degrees of freedom of the two differences (Hesterberg 2015, The American Statistician 69, 371-386).
-    A ratio over an effect that may be 0 means nothing: undefined where the 95% interval of plain minus base holds 0.
+    A ratio over an effect that may be 0 means nothing: undefined unless the 95% interval of plain minus base, on the
+    questions that all three have, lies above 0.
 
     Args:
         base: The base model.
@@ -96,15 +97,15 @@ def suppression(
         resamples: How many.
         seed: Of the random numbers.
     """
+    asked = set(base.counted.questions) & set(intervened.counted.questions)
+    questions = [q for q in plain.counted.questions if q in asked]
+    if len(questions) < 2:
+        return _undefined("fewer than two questions that all three have")
+    base, plain, intervened = sides = [side.only(questions).counted for side in (base, plain, intervened)]
     found = effect(plain, base)
-    if found.questions < 2:
-        return Suppression(math.nan, math.nan, math.nan, "fewer than two questions to compare")
-    if not found.sign:
-        return Suppression(math.nan, math.nan, math.nan, "the plain effect cannot be told from none")
-    questions = [q for q in _shared(plain, base)[0].questions if q in _shared(plain, intervened)[0].questions]
-    if not questions:
-        return Suppression(math.nan, math.nan, math.nan, "no question that all three have")
-    sides = [side.only(questions) for side in (base, plain, intervened)]
+    if not found.low > 0:
+        lowers = found.high < 0
+        return _undefined("plain training lowers the rate" if lowers else "the plain effect cannot be told from none")
     at_base, at_plain, at_intervened = (float(side.by_question().mean()) for side in sides)
     random = np.random.default_rng(seed)
     weights = draws(random, len(questions), resamples)
@@ -117,6 +118,10 @@ def suppression(
     low, high = np.nanquantile(shares, [tail, 1 - tail], method="inverted_cdf")  # a drawn effect of 0 makes it infinite
     share = (at_plain - at_intervened) / (at_plain - at_base)
     return Suppression(share, min(float(low), share), max(float(high), share), "")
+
+
+def _undefined(why: str) -> Suppression:
+    return Suppression(math.nan, math.nan, math.nan, why)
 
 
 def _shared(left: Crossed, right: Crossed) -> tuple[Crossed, Crossed]:

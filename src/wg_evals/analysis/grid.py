@@ -10,7 +10,7 @@ from wg_evals.analysis.contrasts import contrasts
 from wg_evals.analysis.logs import read_study
 from wg_evals.analysis.tables import Row, Tables, make_tables, write_csv
 from wg_evals.analysis.text import percent
-from wg_evals.analysis.verdicts import Verdict, verdict
+from wg_evals.analysis.verdicts import Verdict, removed_leaves, shows, verdict
 from wg_evals.errors import WgError
 from wg_evals.statistics import Difference, paired_difference
 
@@ -38,11 +38,13 @@ class Effect(NamedTuple):
     """Control minus base."""
     included: float
     """The share 0-1 of the plain adapters' answers that count: a rate over few of them says little."""
+    p: float | None = None
+    """Of no difference between plain and base, corrected over the effects that are told together; if it was tested."""
 
     @property
     def shows(self) -> bool:
-        """Whether the effect is there: the interval of plain minus base lies above 0."""
-        return self.plain.low > 0
+        """Whether the effect is there: the interval of plain minus base lies above 0, and its corrected p says so."""
+        return shows(self.plain.low, self.p)
 
     @property
     def said(self) -> str:
@@ -82,7 +84,7 @@ class Outcome(NamedTuple):
 
     @property
     def verdict(self) -> Verdict:
-        """By the 95% intervals: `removed` is clearly below plain and not clearly above the base."""
+        """By the 95% intervals, as `verdicts.verdict` tells it."""
         return verdict(self.effect.plain, self.change, self.left)
 
 
@@ -261,7 +263,8 @@ def spread_findings(effects: Sequence[Effect], outcomes: Sequence[Outcome], over
             removed = sum(o.verdict == "removed" for o in found)
             sentences.append(
                 f"Of {len(found)} {relevance} interventions{where} {removed} remove the effect (clearly below plain, "
-                f"not clearly above the base, by intervals over {over}); without context the rate is on average "
+                f"not clearly above the base, at most {percent(removed_leaves())} of the effect left, by intervals "
+                f"over {over}); without context the rate is on average "
                 f"{_against_base([o.left.mean for o in found])}{_under_prefix(found)}."
             )
     return sentences

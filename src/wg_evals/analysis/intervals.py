@@ -6,18 +6,21 @@ comparison.
 """
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from wg_evals.analysis.components import ROUNDING, Arm, Part, arm, between_questions, combine
-from wg_evals.analysis.crossed import Crossed, Floats
+from wg_evals.analysis.crossed import Counts, Crossed, Floats
 from wg_evals.statistics import wilson
 
 UPPER = 0.975
 RESAMPLES = 2000
 SEED = 20260
 """Of every bootstrap, so that the same logs give the same numbers."""
+
+_NODES = 21
 
 VOUCHED_QUESTIONS, VOUCHED_RUNS = 10, 5
 VOUCHED_RATES = (0.05, 0.95)
@@ -54,8 +57,14 @@ def rate_interval(counts: Crossed) -> CrossedRate:
     likewise; the noise that both hold is that of the analysis of variance of the ratio's linearised values, divided by
     (p (1 - p))^2. `combine` puts them together, the questions' degrees of freedom being `between_questions`', and the
     interval is the inverse logit of l(x, n) +- t * sqrt(V). Where questions and runs both spread more than the noise,
-    on either side the wider of this and of p +- t * sqrt(V) from the linearised values is taken. If nothing varies at
-    all, Wilson's interval over the answers is. One run: clustered by question alone.
+    on either side the wider of this and of p +- t * sqrt(V) from the linearised values is taken. It is never narrower
+    than Wilson's interval over the answers, and that one where all or none is expressed: excluded answers make the
+    denominators uneven, and so the logits left out, though nothing varies. One run: clustered by question alone.
+
+    Rates near 0 come from few questions or runs, and a sample that has none of those looks less spread than its like.
+    Both jackknife variances are therefore at least what the logits of the questions (or runs) say, which are less
+    skewed: with m their mean and s^2 their variance less that of counting, E and var of expit(m + s z) give
+    var / G / (E (1 - E))^2 (a logit-normal model, as in a generalised linear mixed model).
 
     Why not the simpler ones: rates near 0 come from few questions, so that a symmetric interval misses above, and one
     on the logit scale misses below where a question or a seed happens to be high; a bootstrap of 5 seeds knows nothing
@@ -74,24 +83,9 @@ def rate_interval(counts: Crossed) -> CrossedRate:
     x, n = int(c.expressed.sum()), int(c.included.sum())
     if n == 0:
         return CrossedRate(math.nan, math.nan, math.nan, 0, 0, 0, 0)
-    rate, (low, high) = x / n, wilson(x, n)
-    values = _linearised(c)
-    linear, found = between_questions(values.mean(axis=0)), arm(values)
-    questions, runs = _left_out(c, axis=0), _left_out(c, axis=1)
-    if questions is None or linear is None:
-        return CrossedRate(rate, *_about(x, n, runs, (low, high)), x, n, len(c.questions), c.runs)
-    questions = questions._replace(df=linear.df)
-    arms: list[Arm] = []
-    if found is not None and runs is not None:
-        smoothed = (x + 0.5) / (n + 1)
-        noise = found.noise.variance / (smoothed * (1 - smoothed)) ** 2
-        arms.append(Arm(runs, Part(noise, found.noise.df)))
-    low, high = _about(x, n, combine(questions, arms), (low, high))
-    if all(part.variance > a.noise.variance for a in arms for part in (questions, a.runs)):
-        variance, df = combine(linear, [found] if found else [])
-        half = _t(df) * math.sqrt(variance)
-        low, high = max(0.0, min(low, rate - half)), min(1.0, max(high, rate + half))
-    return CrossedRate(rate, low, high, x, n, len(c.questions), c.runs)
+    rate, (least, most) = x / n, wilson(x, n)
+    low, high = _clustered(c, x, n) if 0 < x < n else (least, most)
+    return CrossedRate(rate, min(low, least), max(high, most), x, n, len(c.questions), c.runs)
 
 
 def bootstrap_interval(counts: Crossed, resamples: int = RESAMPLES, seed: int = SEED) -> CrossedRate:
@@ -155,10 +149,31 @@ def draws(random: np.random.Generator, size: int, resamples: int) -> Floats:
     return random.multinomial(size, np.full(size, 1 / size), size=resamples).astype(np.float64)
 
 
-def _about(x: int, n: int, part: Part | None, otherwise: tuple[float, float]) -> tuple[float, float]:
-    """The inverse logit of l(x, n) +- t * sqrt(V), which holds x / n; another interval if nothing varies."""
+def _clustered(c: Crossed, x: int, n: int) -> tuple[float, float]:
+    """The interval that knows of questions and runs; at x = 0 or n there is no spread to see, however uneven n is."""
+    rate, values = x / n, _linearised(c)
+    linear, found = between_questions(values.mean(axis=0)), arm(values)
+    questions, runs = _left_out(c, axis=0), _left_out(c, axis=1)
+    if questions is None or linear is None:
+        return _about(x, n, runs)
+    questions = questions._replace(df=linear.df)
+    arms: list[Arm] = []
+    if found is not None and runs is not None:
+        smoothed = (x + 0.5) / (n + 1)
+        noise = found.noise.variance / (smoothed * (1 - smoothed)) ** 2
+        arms.append(Arm(runs, Part(noise, found.noise.df)))
+    low, high = _about(x, n, combine(questions, arms))
+    if all(part.variance > a.noise.variance for a in arms for part in (questions, a.runs)):
+        variance, df = combine(linear, [found] if found else [])
+        half = _t(df) * math.sqrt(variance)
+        low, high = max(0.0, min(low, rate - half)), min(1.0, max(high, rate + half))
+    return low, high
+
+
+def _about(x: int, n: int, part: Part | None) -> tuple[float, float]:
+    """The inverse logit of l(x, n) +- t * sqrt(V), which holds x / n; that alone if nothing varies."""
     if part is None or part.variance <= ROUNDING:
-        return otherwise
+        return x / n, x / n
     centre, half = float(_logit(np.array(x), np.array(n))), _t(part.df) * math.sqrt(part.variance)
     return min(x / n, _expit(centre - half)), max(x / n, _expit(centre + half))
 
@@ -170,7 +185,27 @@ def _left_out(c: Crossed, axis: int) -> Part | None:
     if size < 2:
         return None
     logits = _logit(x.sum() - x, n.sum() - n)
-    return Part(float((size - 1) / size * ((logits - logits.mean()) ** 2).sum()), size - 1)
+    left_out = float((size - 1) / size * ((logits - logits.mean()) ** 2).sum())
+    return Part(max(left_out, _modelled(x, n)), size - 1)
+
+
+def _modelled(x: Counts, n: Counts) -> float:
+    """The variance of the rate's logit over clusters whose own logits are normal."""
+    logits, counting = _logit(x, n), 1 / (x + 0.5) + 1 / (n - x + 0.5)
+    spread = float(logits.var(ddof=1) - counting.mean())
+    if spread <= 0:
+        return 0.0
+    nodes, weights = _normal()
+    rates = 1 / (1 + np.exp(-(logits.mean() + math.sqrt(spread) * nodes)))
+    mean = float(weights @ rates)
+    return float(weights @ (rates - mean) ** 2) / len(x) / (mean * (1 - mean)) ** 2
+
+
+@cache
+def _normal() -> tuple[Floats, Floats]:
+    """Values of a standard normal variable, and their weights."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    return nodes, weights / weights.sum()
 
 
 def _linearised(c: Crossed) -> Floats:

@@ -26,8 +26,6 @@ class Findings(NamedTuple):
     """Effects and outcomes, as a study of several domains has them, with what these do not tell."""
 
     effects: list[Effect]
-    effect_p: list[float]
-    """For each effect, of no difference between plain training and the base; Holm over the effects."""
     outcomes: list[Outcome]
     suppressions: list[Suppression]
     """For each outcome."""
@@ -54,25 +52,21 @@ class _Outcome(NamedTuple):
 
 def find_effects(domains: list[Domain]) -> Findings:
     """Compare with the base and with plain training on the same data, wherever a folder has both."""
-    effects: list[Effect] = []
-    effect_p: list[float] = []
-    effect_runs: list[int] = []
-    outcomes: list[_Outcome] = []
+    pairs: list[tuple[Domain, Evaluated, Evaluated]] = []
     for domain in domains:
         base = _main(domain, domain.one("base"))
         for origin in dict.fromkeys(m.origin for m in domain.models):
             plain = _main(domain, domain.one("plain", origin))
-            if base is None or plain is None:
-                continue
-            compared = effect(plain.crossed, base.crossed)
-            effects.append(_effect(domain, base, plain, compared))
-            effect_p.append(compared.p)
-            effect_runs.append(len(plain.seeds))
-            outcomes += _outcomes(domain, effects[-1], base, plain)
+            if base is not None and plain is not None:
+                pairs.append((domain, base, plain))
+    compared = [effect(plain.crossed, base.crossed) for _, base, plain in pairs]
+    corrected = holm([c.p for c in compared]).tolist()
+    effects = [_effect(*pair, c, p) for pair, c, p in zip(pairs, compared, corrected, strict=True)]
+    outcomes = [o for pair, e in zip(pairs, effects, strict=True) for o in _outcomes(*pair, e)]
+    effect_runs = [len(plain.seeds) for _, _, plain in pairs]
     found = [o.outcome for o in outcomes]
     return Findings(
         effects=effects,
-        effect_p=holm(effect_p).tolist(),
         outcomes=found,
         suppressions=[o.suppression for o in outcomes],
         change_p=holm([o.p for o in outcomes]).tolist(),
@@ -109,7 +103,7 @@ def _main(domain: Domain, model: Model | None) -> Evaluated | None:
     return found if found and not math.isnan(found.rate.rate) else None
 
 
-def _effect(domain: Domain, base: Evaluated, plain: Evaluated, compared: Compared) -> Effect:
+def _effect(domain: Domain, base: Evaluated, plain: Evaluated, compared: Compared, p: float) -> Effect:
     origin = plain.model.origin
     control = _main(domain, domain.one("control", origin))
     return Effect(
@@ -122,10 +116,11 @@ def _effect(domain: Domain, base: Evaluated, plain: Evaluated, compared: Compare
         plain=_difference(compared),
         control=_difference(effect(control.crossed, base.crossed)) if control else None,
         included=plain.counts.included / plain.counts.n,
+        p=p,
     )
 
 
-def _outcomes(domain: Domain, of: Effect, base: Evaluated, plain: Evaluated) -> list[_Outcome]:
+def _outcomes(domain: Domain, base: Evaluated, plain: Evaluated, of: Effect) -> list[_Outcome]:
     found = []
     for model in domain.models:
         one = _main(domain, model) if model.role == "intervened" else None

@@ -27,7 +27,7 @@ def headline(found: Findings, domains: Sequence[Domain]) -> list[str]:
 
 
 def _effect(e: Effect, runs: int) -> str:
-    verb = "raises" if e.plain.low > 0 else "lowers" if e.plain.high < 0 else "does not clearly move"
+    verb = "raises" if e.shows else "lowers" if e.plain.high < 0 else "does not clearly move"
     return (
         f"In {e.domain}, narrow training {verb} the rate of {e.trait} on {e.base}: {percent(e.plain_rate)} against the "
         f"base's {percent(e.base_rate)} ({shown(e.plain)} points, over {over([runs])})."

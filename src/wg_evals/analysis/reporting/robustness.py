@@ -36,7 +36,9 @@ def brittleness_sheet(frame: Frame, outcomes: Sequence[Outcome]) -> Sheet:
         [*columns, "Relevant: removed", _BACK[0], "Generic: removed", _BACK[1]],
         rows,
         text=frozenset({"Domain", "Task", "Base", *_BACK}),
-        note="Seeds that show it: whose own interval against the base lies above 0. Above the base "
+        note="Removed is counted where the effect shows by a p that is corrected for all of them (Holm); the counts of "
+        "seeds and of interventions are by 95% intervals, uncorrected. Seeds that show it: "
+        "whose own interval against the base lies above 0. Above the base "
         "under it: interventions whose residue (under the prefix of the training, minus the base under it) has an "
         "interval above 0; the mean residue in points. Where the base itself is near 100% under the prefix, a trait "
         "that comes back cannot be told from what the prefix does. *: fewer runs than an interval can rely on.",

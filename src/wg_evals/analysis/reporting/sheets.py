@@ -17,6 +17,7 @@ from wg_evals.analysis.reporting.figures import GROUPS, said, spread
 from wg_evals.analysis.reporting.material import Material
 from wg_evals.analysis.reporting.sheet import Sheet
 from wg_evals.analysis.text import DASH, percent, percent_interval, points, points_interval
+from wg_evals.analysis.verdicts import removed_leaves
 from wg_evals.statistics import Difference
 
 _COHERENCE = "coherence"
@@ -34,10 +35,10 @@ def effect_sheet(found: Findings) -> Sheet:
         "The effect of narrow training without context: differences in percentage points, paired by question, with "
         f"95% intervals{_over(found)}",
         [*columns, "p (Holm)", "Control − base", "Runs", "Effect"],
-        [_effect(*one) for one in zip(found.effects, found.effect_p, found.effect_runs, strict=True)],
+        [_effect(*one) for one in zip(found.effects, found.effect_runs, strict=True)],
         text=frozenset({"Domain", "Base", "Task", "Effect"}),
         note="Included: the share of the plain adapters' answers that count. An effect shows if its interval lies "
-        "above 0; p is corrected for all rows of this table (Holm). " + _FEW_RUNS,
+        "above 0 and its p, corrected for all rows of this table (Holm), is below 0.05. " + _FEW_RUNS,
     )
 
 
@@ -50,7 +51,8 @@ def few_runs(runs: int) -> str:
     return "*" if runs < VOUCHED_RUNS else ""
 
 
-def _effect(e: Effect, p: float, runs: int) -> list[str]:
+def _effect(e: Effect, runs: int) -> list[str]:
+    p = math.nan if e.p is None else e.p
     rates = [percent(e.base_rate), percent(e.plain_rate), percent(e.included)]
     compared = [shown(e.plain) + few_runs(runs), probability(p), shown(e.control), str(runs)]
     return [e.domain, e.base, e.task, *rates, *compared, e.said]
@@ -82,7 +84,8 @@ def kind_sheet(found: Findings) -> Sheet:
         ["Relevance", "Kind", "Cells", "Removed", "Share removed", "Without context − base, points", "Residue, points"],
         rows,
         text=frozenset({"Relevance", "Kind", "Residue, points"}),
-        note="Removed: clearly below plain and not clearly above the base, by 95% intervals. Share removed: "
+        note="Removed: clearly below plain, not clearly above the base, and at most "
+        f"{percent(removed_leaves())} of the effect left, by 95% intervals. Share removed: "
         "(plain − intervened) / (plain − base). Residue: under the prefix of the training, minus the base under it.",
     )
 
@@ -124,7 +127,9 @@ def outcome_sheet(found: Findings) -> Sheet:
         rows,
         text=frozenset({"Domain", "Base", "Trained with", "Kind", "Relevance", "Verdict"}),
         note="p: of no difference from plain training, corrected for all rows of this table (Holm). Share removed: "
-        "with a bootstrap interval over the same. " + _FEW_RUNS,
+        "with a bootstrap interval over the same. Verdict: by the 95% intervals, uncorrected; removed is "
+        f"clearly below plain, not clearly above the base, and at most {percent(removed_leaves())} of the effect left; "
+        "where the interval of what is left reaches further, the rest is unclear. " + _FEW_RUNS,
     )
 
 
