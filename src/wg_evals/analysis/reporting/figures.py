@@ -21,7 +21,7 @@ _RELEVANCE = ("relevant", "generic", "graded")
 
 _LEFT, _RIGHT = 250, 40
 _ROW, _HEADING, _FOOT = 30, 28, 52
-_LANE = 9
+_LANE, _LANES = 9, 38
 _APART = 90
 """How far two labels side by side have to be from each other."""
 _LETTER = 7.2
@@ -172,7 +172,7 @@ def context_figure(domain: Domain) -> Drawing | None:
         y += _HEADING
         marks.append(Words("heading", 0, y - 8, heading))
         for m in members:
-            middle = y + _ROW / 2
+            middle = y + _LANES / 2
             marks.append(Words("label", _LEFT - 14, middle + 4.5, _cut(m.name, _LEFT - 20)))
             for style, one, lane, what in (
                 ("none", domain.main.get(m), -_LANE, "without context"),
@@ -183,7 +183,7 @@ def context_figure(domain: Domain) -> Drawing | None:
                 if one is not None:
                     marks += _point(style, one, middle + lane, f"{m.name}, {what}")
                     data.append(_row(one, row=m.name, shown=what))
-            y += _ROW
+            y += _LANES
     return Drawing(
         name=file_name("context", domain.domain, domain.base),
         title=f"With and without context: {domain.label}",
