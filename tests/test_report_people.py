@@ -6,13 +6,18 @@ from typing import Any
 
 from annotated_study import OLD, sampled, saved, study
 from study_folder import BASE, HandMade
-from wg_evals.analysis.reporting.people import read_people
+from wg_evals.analysis import frame
+from wg_evals.analysis.reporting.people import People, read_people
 from wg_evals.annotate.files import write_sample
 from wg_evals.annotate.key import Key, read_key, write_key
 from wg_evals.annotate.sample import draw
 
 OLD_ONE, NEW_ONE = {"era": "NINETEENTH", "coherence": 90}, {"era": "PRESENT", "coherence": 90}
 LOGS = {"worldview.eval"}  # every log of a study made by hand
+
+
+def people_of(folder: Path, key: Path) -> People:
+    return read_people(folder, [key], LOGS, frame(folder).samples)
 
 
 def rated(folder: Path) -> tuple[Key, Path]:
@@ -24,10 +29,10 @@ def rated(folder: Path) -> tuple[Key, Path]:
 
 def test_a_sample_of_which_a_log_is_missing_is_not_used(tmp_path: Path) -> None:
     key, key_path = rated(tmp_path)
-    assert len(read_people(tmp_path / "study", [key_path], LOGS).rated) == 1
+    assert len(people_of(tmp_path / "study", key_path).rated) == 1
     first = key.items[0].model_copy(update={"log": "elsewhere/other.eval"})
     write_key(key_path, key.model_copy(update={"items": [first, *key.items[1:]]}))
-    found = read_people(tmp_path / "study", [key_path], LOGS)
+    found = people_of(tmp_path / "study", key_path)
     assert found.rated == []
     assert "was drawn from other logs than these: 1 of its 2 are not here, such as 'other.eval'" in found.unused[0]
 
@@ -36,7 +41,7 @@ def test_a_sample_of_other_answers_in_logs_of_the_same_names_is_not_used(tmp_pat
     _, key_path = rated(tmp_path)
     made = HandMade(tmp_path / "other", [], [1])
     made.add(BASE, {f"question-{q}": ["n", "n", "e", "e"] for q in range(5)}, answer=OLD)
-    found = read_people(made.finish(), [key_path], LOGS)
+    found = people_of(made.finish(), key_path)
     assert found.rated == []
     assert "of 25 expressed, 20 not expressed, 10 excluded answers (worldview in birds)" in found.unused[0]
     assert "here are 10, 10, 0" in found.unused[0]
@@ -51,14 +56,14 @@ def test_a_sample_of_a_part_of_the_answers_is_not_used(tmp_path: Path) -> None:
     drawn = draw(part, 45, seed=1)
     key_path = write_sample(tmp_path / "annotate.html", drawn)
     saved(tmp_path / "anna.json", drawn.key, "Anna", lambda _: NEW_ONE)
-    assert len(read_people(part, [key_path], LOGS).rated) == 1
-    found = read_people(both, [key_path], LOGS)
+    assert len(people_of(part, key_path).rated) == 1
+    found = people_of(both, key_path)
     assert found.rated == [] and "here are 25, 30, 10" in found.unused[0]
 
 
 def expressed(folder: Path, key_path: Path) -> tuple[list[str], list[str]]:
     """The table of verdicts' people: expressed, by the judge's verdict; and what was not used."""
-    found = read_people(folder / "study", [key_path], LOGS)
+    found = people_of(folder / "study", key_path)
     (one,) = found.rated
     return [row[1] for row in one.sheets[1].rows], found.unused
 

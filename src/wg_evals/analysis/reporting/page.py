@@ -138,7 +138,9 @@ def write_report(
             "logs": sheets.log_sheet(material),
             "trainings": sheets.training_sheet(material),
         },
-        people=read_people(material.folder, keys, {Path(log.log).name for log in material.logs}),
+        people=read_people(
+            material.folder, keys, {Path(log.log).name for log in material.logs}, material.frame.samples
+        ),
     )
     tasks = {d.task for d in parts}
     answers = read_answers(material, table, limit, tasks.pop() if len(tasks) == 1 else "")

@@ -1,14 +1,12 @@
 """What people said of the answers: samples of `wg-evals annotate sample`, with the files that annotators saved."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from wg_evals.analysis import frame
 from wg_evals.analysis.reporting.sheet import Sheet
 from wg_evals.annotate.key import Key, read_key
 from wg_evals.annotate.ratings import RATINGS, Annotator, read_ratings
@@ -40,7 +38,7 @@ class People(NamedTuple):
     """Files that say nothing here, and why."""
 
 
-def read_people(folder: Path, keys: Sequence[Path], logs: set[str]) -> People:
+def read_people(folder: Path, keys: Sequence[Path], logs: set[str], samples: "pd.DataFrame") -> People:
     """Read the ratings of a folder's answers.
 
     The annotators' files are those beside their sample's key, of each annotator the one saved last. Unfinished ones
@@ -51,13 +49,13 @@ def read_people(folder: Path, keys: Sequence[Path], logs: set[str]) -> People:
         folder: The logs, and the keys that are read.
         keys: Further keys, from elsewhere.
         logs: The names of the logs that count, without folders.
+        samples: Their answers, as `wg_evals.analysis.frame` has them.
 
     Raises:
         WgError: One of the further keys cannot be read.
     """
     found = People([], [])
     here = sorted(folder.resolve().rglob(KEYS))
-    samples = cache(lambda: frame(folder).samples)  # read only where ratings need it
     for path in here:
         try:
             _add(found, path, read_key(path), logs, samples)
@@ -69,7 +67,7 @@ def read_people(folder: Path, keys: Sequence[Path], logs: set[str]) -> People:
     return found
 
 
-def _add(found: People, path: Path, key: Key, logs: set[str], samples: "Callable[[], pd.DataFrame]") -> None:
+def _add(found: People, path: Path, key: Key, logs: set[str], samples: "pd.DataFrame") -> None:
     files = list(_saved(path.parent, key))
     drawn_from = {Path(item.log).name for item in key.items}
     if missing := sorted(drawn_from - logs):
@@ -79,7 +77,7 @@ def _add(found: People, path: Path, key: Key, logs: set[str], samples: "Callable
         )
     elif not files:
         found.unused.append(f"Nobody's ratings lie beside the key '{path}'.")
-    elif (there := key.population()) != (now := population(samples(), key.domain, key.task)):
+    elif (there := key.population()) != (now := population(samples, key.domain, key.task)):
         drawn_out_of = ", ".join(f"{n} {verdict}" for verdict, n in there.items())
         found.unused.append(
             f"The sample of '{path}' stands for other answers than these: it was drawn out of "
