@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wg_evals.analysis.components import ROUNDING, Arm, Part, arm, between_questions, combine
-from wg_evals.analysis.crossed import Counts, Crossed, Floats
+from wg_evals.analysis.crossed import Crossed, Floats
 from wg_evals.statistics import wilson
 
 UPPER = 0.975
@@ -64,7 +64,8 @@ def rate_interval(counts: Crossed) -> CrossedRate:
     Rates near 0 come from few questions or runs, and a sample that has none of those looks less spread than its like.
     Both jackknife variances are therefore at least what the logits of the questions (or runs) say, which are less
     skewed: with m their mean and s^2 their variance less that of counting, E and var of expit(m + s z) give
-    var / G / (E (1 - E))^2 (a logit-normal model, as in a generalised linear mixed model).
+    var / (E (1 - E))^2 / G * (G + 1) / (G - 1): a logit-normal model, as in a generalised linear mixed model, and a
+    factor that makes up for s^2 being known from few, which the simulations chose.
 
     Why not the simpler ones: rates near 0 come from few questions, so that a symmetric interval misses above, and one
     on the logit scale misses below where a question or a seed happens to be high; a bootstrap of 5 seeds knows nothing
@@ -180,7 +181,7 @@ def _about(x: int, n: int, part: Part | None) -> tuple[float, float]:
 
 def _left_out(c: Crossed, axis: int) -> Part | None:
     """The jackknife variance of the rate's logit over questions (axis 0: their totals) or runs (axis 1)."""
-    x, n = c.expressed.sum(axis=axis), c.included.sum(axis=axis)
+    x, n = (counts.sum(axis=axis).astype(np.float64) for counts in (c.expressed, c.included))
     size = len(x)
     if size < 2:
         return None
@@ -189,7 +190,7 @@ def _left_out(c: Crossed, axis: int) -> Part | None:
     return Part(max(left_out, _modelled(x, n)), size - 1)
 
 
-def _modelled(x: Counts, n: Counts) -> float:
+def _modelled(x: Floats, n: Floats) -> float:
     """The variance of the rate's logit over clusters whose own logits are normal."""
     logits, counting = _logit(x, n), 1 / (x + 0.5) + 1 / (n - x + 0.5)
     spread = float(logits.var(ddof=1) - counting.mean())
@@ -198,7 +199,8 @@ def _modelled(x: Counts, n: Counts) -> float:
     nodes, weights = _normal()
     rates = 1 / (1 + np.exp(-(logits.mean() + math.sqrt(spread) * nodes)))
     mean = float(weights @ rates)
-    return float(weights @ (rates - mean) ** 2) / len(x) / (mean * (1 - mean)) ** 2
+    variance = float(weights @ (rates - mean) ** 2) / (mean * (1 - mean)) ** 2
+    return variance / len(x) * (len(x) + 1) / (len(x) - 1)
 
 
 @cache
