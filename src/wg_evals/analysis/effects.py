@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wg_evals.analysis.components import ROUNDING, Arm, Part, arm, between_questions, combine
+from wg_evals.analysis.components import ROUNDING, Arm, Part, arm, between_questions, combine, logit_normal
 from wg_evals.analysis.crossed import Crossed, Floats
 from wg_evals.analysis.intervals import RESAMPLES, SEED, UPPER, draws
 from wg_evals.statistics import wilson
@@ -48,7 +48,8 @@ def effect(left: Crossed, right: Crossed) -> Effect:
     A question's rate is the mean of its runs' rates, each run alike, however many of its answers are included: the runs
     are the sample, and pooled answers would let one of them decide. With d_q the differences of the G questions
     that both sides have, V_q = var(d_q) / G (`between_questions`); the spread between a side's runs is added, and the
-    noise that both hold taken off again, as `combine` says, on the runs' linearised rates. The interval is
+    noise that both hold taken off again, as `combine` says, on the runs' linearised rates; it is at least what the
+    runs' logits say (`logit_normal`: few runs that happen to be alike look less spread than their like). Interval:
     mean(d) +- t * sqrt(V). If nothing varies, Newcombe's interval over the answers is taken. Pairing removes the spread
     between questions. Sources: Miller, Adding Error Bars to Evals (arXiv 2411.00640), paired differences; Newcombe
     (1998), Statistics in Medicine 17, 873-890, method 10; `combine` for the rest.
@@ -156,7 +157,8 @@ def _arm(c: Crossed) -> Arm | None:
         return None
     effective = 1 / float(((there / answered).mean(axis=1) ** 2).sum())
     factor = effective / (effective - 1) * (c.runs - 1) / c.runs
-    return found._replace(runs=Part(found.runs.variance * factor, max(1.0, effective - 1)))
+    _, modelled = logit_normal(c.expressed.sum(axis=1).astype(np.float64), c.included.sum(axis=1).astype(np.float64))
+    return found._replace(runs=Part(max(found.runs.variance * factor, modelled), max(1.0, effective - 1)))
 
 
 def _resampled(c: Crossed, runs: Floats) -> Floats:
