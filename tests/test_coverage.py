@@ -1,5 +1,7 @@
 """The 95% intervals cover the truth as often as they say, on answers drawn from a known one."""
 
+from typing import Literal
+
 import pytest
 from click.testing import CliRunner
 
@@ -40,6 +42,30 @@ def test_the_simpler_interval_would_not_do() -> None:
 def test_effects_are_covered_as_often_as_is_promised(settings: EffectSettings) -> None:
     found = effect_coverage(settings, datasets=600)
     assert PROMISED[0] - 2 * EXACT <= found.effect <= PROMISED[1] + EXACT, found
+
+
+@pytest.mark.parametrize("spread", [(1.0, 0.5, 0.3), (0.5, 1.0, 0.3)])
+def test_effects_are_covered_where_one_run_has_ten_times_the_answers(spread: tuple[float, float, float]) -> None:
+    settings = EffectSettings(base=0.05, plain=0.3, intervened=0.1, samples=20, spread=spread)
+    settings = settings.model_copy(update={"excluded": 0.9, "excluded_by": "run"})
+    assert effect_coverage(settings, datasets=400).effect >= PROMISED[0] - 2 * EXACT
+
+
+@pytest.mark.parametrize("rate", [0.002, 0.02])
+@pytest.mark.parametrize("by", ["answer", "question"])
+def test_rates_near_0_are_covered_where_answers_are_excluded(rate: float, by: Literal["answer", "question"]) -> None:
+    design = Design(10, 1, 10, 1.0, excluded=0.1, excluded_by=by)
+    assert rate_coverage("near 0", design, rate, datasets=600).reported >= PROMISED[0]
+
+
+@pytest.mark.parametrize(
+    "design",
+    [Design(10, 5, 50, 1.5, 0.5, 0.3), Design(10, 5, 50, 0.3, 1.5, 0.3), Design(50, 5, 10, 1.0, 1.5, 0.3)],
+    ids=str,
+)
+def test_rates_are_covered_where_few_questions_or_runs_make_them(design: Design) -> None:
+    found = rate_coverage("within", design, 0.05, datasets=1000)
+    assert PROMISED[0] - EXACT <= found.reported <= PROMISED[1], found
 
 
 @pytest.mark.slow

@@ -194,6 +194,32 @@ def test_the_share_and_the_effect_that_it_is_of_are_on_the_same_questions() -> N
     assert "fewer than two" in suppression(base, plain, one).why_undefined
 
 
+def test_a_share_of_all_has_an_interval_and_no_point_where_nothing_is_left() -> None:
+    rates = [[3, 2, 4, 3, 3, 2, 4, 3, 3, 3], [2, 3, 3, 4, 2, 3, 4, 3, 2, 3]]
+    found = suppression(counts([[0] * 10]), counts(rates), counts([[0] * 10] * 2))
+    assert found.share == 1
+    # Newcombe: 0 of 200 against 0 of 100, over an effect of 0.295
+    most, least = wilson(0, 200)[1], -wilson(0, 100)[1]
+    assert (found.low, found.high) == pytest.approx((1 - most / 0.295, 1 - least / 0.295))
+
+
+def test_runs_count_alike_in_an_effect_however_many_answers_they_have() -> None:
+    left = Crossed(np.array([[100, 90], [0, 1], [1, 0]]), np.array([[100, 100], [10, 10], [10, 10]]), ("a", "b"))
+    right = counts([[0, 0]])
+    right = Crossed(right.expressed, right.included, ("a", "b"))
+    assert effect(left, right).mean == pytest.approx((1.0 + 0.0 + 0.1 + 0.9 + 0.1 + 0.0) / 6)
+
+
+def test_a_run_that_hardly_answered_hardly_counts_for_a_run() -> None:
+    whole = Crossed(np.array([[1] * 10, [8] * 10]), np.full((2, 10), 10), tuple("abcdefghij"))
+    base = Crossed(np.array([[0] * 10]), np.full((1, 10), 10), whole.questions)
+    lost = Crossed(
+        np.vstack([whole.expressed, [8] + [0] * 9]), np.vstack([whole.included, [10] + [0] * 9]), base.questions
+    )
+    two, three = effect(whole, base), effect(lost, base)
+    assert three.high - three.low > 0.8 * (two.high - two.low)
+
+
 def test_holm_has_the_textbooks_values_and_skips_what_was_not_tested() -> None:
     p = [0.01, 0.04, math.nan, 0.03, 0.005]
     assert holm(p) == pytest.approx([0.03, 0.06, math.nan, 0.06, 0.02], nan_ok=True)

@@ -1,12 +1,19 @@
 """Variance of a mean over crossed questions and runs, put together from its parts."""
 
+import math
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
+
+import numpy as np
 
 from wg_evals.analysis.crossed import Floats
 
 ROUNDING = 1e-18
 """A variance below this is a zero that was computed with rounding."""
+
+
+_NODES = 21
 
 
 class Part(NamedTuple):
@@ -88,6 +95,37 @@ def combine(questions: Part | None, arms: Sequence[Arm]) -> Part:
         pooled = [_pool(questions, _with_df(sum(p.variance for p in pooled), pooled))]
     parts = [*(a.runs for a in kept), *pooled]
     return _with_df(sum(p.variance for p in parts), parts)
+
+
+def logit_normal(x: Floats, n: Floats) -> tuple[float, float]:
+    """The mean of rates whose logits are normal, and the variance of a mean of so many.
+
+    With m the mean of the logits and s^2 their variance less that of counting: E and var of expit(m + s z), the latter
+    / G * (G + 1) / (G - 1). The last factor makes up for s^2 being known from few; the simulations chose it.
+
+    Args:
+        x: Expressed, a number a cluster (question or run).
+        n: Included.
+    """
+    logits, counting = logit(x, n), 1 / (x + 0.5) + 1 / (n - x + 0.5)
+    size, spread = len(x), float(logits.var(ddof=1) - counting.mean())
+    nodes, weights = _normal()
+    rates = 1 / (1 + np.exp(-(logits.mean() + math.sqrt(max(0.0, spread)) * nodes)))
+    mean = float(weights @ rates)
+    return mean, float(weights @ (rates - mean) ** 2) / size * (size + 1) / (size - 1)
+
+
+def logit(x: Floats, n: Floats) -> Floats:
+    """log((x + 1/2) / (n - x + 1/2)), which is finite at none and at all."""
+    logits: Floats = np.log((x + 0.5) / (n - x + 0.5))
+    return logits
+
+
+@cache
+def _normal() -> tuple[Floats, Floats]:
+    """Values of a standard normal variable, and their weights."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    return nodes, weights / weights.sum()
 
 
 def _pool(a: Part, b: Part) -> Part:

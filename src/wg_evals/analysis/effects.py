@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wg_evals.analysis.components import ROUNDING, arm, between_questions, combine
+from wg_evals.analysis.components import ROUNDING, Arm, Part, arm, between_questions, combine, logit_normal
 from wg_evals.analysis.crossed import Crossed, Floats
 from wg_evals.analysis.intervals import RESAMPLES, SEED, UPPER, draws
 from wg_evals.statistics import wilson
@@ -45,9 +45,11 @@ _NOTHING = Effect(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
 def effect(left: Crossed, right: Crossed) -> Effect:
     """The mean over questions of left minus right, with a t interval for other questions and other trainings.
 
-    A question's rate is expressed over included answers of all its runs. With d_q the differences of the G questions
+    A question's rate is the mean of its runs' rates, each run alike, however many of its answers are included: the runs
+    are the sample, and pooled answers would let one of them decide. With d_q the differences of the G questions
     that both sides have, V_q = var(d_q) / G (`between_questions`); the spread between a side's runs is added, and the
-    noise that both hold taken off again, as `combine` says, on the runs' linearised rates. The interval is
+    noise that both hold taken off again, as `combine` says, on the runs' linearised rates; it is at least what the
+    runs' logits say (`logit_normal`: few runs that happen to be alike look less spread than their like). Interval:
     mean(d) +- t * sqrt(V). If nothing varies, Newcombe's interval over the answers is taken. Pairing removes the spread
     between questions. Sources: Miller, Adding Error Bars to Evals (arXiv 2411.00640), paired differences; Newcombe
     (1998), Statistics in Medicine 17, 873-890, method 10; `combine` for the rest.
@@ -63,10 +65,10 @@ def effect(left: Crossed, right: Crossed) -> Effect:
     questions = len(left.questions)
     if not questions:
         return _NOTHING
-    differences = left.by_question() - right.by_question()
+    differences = _by_question(left) - _by_question(right)
     mean = float(differences.mean())
     between = between_questions(differences)
-    arms = [a for side in (left, right) if (a := arm(_values(side))) is not None]
+    arms = [a for side in (left, right) if (a := _arm(side)) is not None]
     if between is None:
         return Effect(mean, math.nan, math.nan, math.nan, math.nan, 1)
     variance, df = combine(between, arms)
@@ -87,6 +89,8 @@ def suppression(
     by itself. Few clusters make a percentile interval too narrow (with 5 seeds it covered 90% where it said 95%), so
     that instead of 2.5% the quantile at the normal probability of -t(0.975, df) * sqrt((df + 1) / df) is taken, df
     being the fewer degrees of freedom of the two differences (Hesterberg 2015, The American Statistician 69, 371-386).
+    Where base and intervened hardly express anything every resample gives the same: the interval is never narrower than
+    Newcombe's of what is left (intervened minus base, over the answers) makes it.
     A ratio over an effect that may be 0 means nothing: undefined unless the 95% interval of plain minus base, on the
     questions that all three have, lies above 0.
 
@@ -106,7 +110,7 @@ def suppression(
     if not found.low > 0:
         lowers = found.high < 0
         return _undefined("plain training lowers the rate" if lowers else "the plain effect cannot be told from none")
-    at_base, at_plain, at_intervened = (float(side.by_question().mean()) for side in sides)
+    at_base, at_plain, at_intervened = (float(_by_question(side).mean()) for side in sides)
     random = np.random.default_rng(seed)
     weights = draws(random, len(questions), resamples)
     rates = [_resampled(side, draws(random, side.runs, resamples)) for side in sides]
@@ -117,7 +121,9 @@ def suppression(
     tail = _tail(min(found.df, effect(intervened, plain).df))
     low, high = np.nanquantile(shares, [tail, 1 - tail], method="inverted_cdf")  # a drawn effect of 0 makes it infinite
     share = (at_plain - at_intervened) / (at_plain - at_base)
-    return Suppression(share, min(float(low), share), max(float(high), share), "")
+    least, most, _ = _by_answers(intervened, base)
+    low, high = min(float(low), 1 - most / found.mean), max(float(high), 1 - least / found.mean)
+    return Suppression(share, min(low, share), max(high, share), "")
 
 
 def _undefined(why: str) -> Suppression:
@@ -130,17 +136,35 @@ def _shared(left: Crossed, right: Crossed) -> tuple[Crossed, Crossed]:
     return left.only(questions).counted, right.only(questions).counted
 
 
-def _values(c: Crossed) -> Floats:
-    """A table whose column means are the questions' rates; a run without an answer to a question stands on its rate."""
-    rates = c.by_question()
-    values: Floats = rates + (c.expressed - rates * c.included) * c.runs / c.included.sum(axis=0)
-    return values
+def _by_question(c: Crossed) -> Floats:
+    """The mean of the runs' rates, by question."""
+    there = c.included > 0
+    rates: Floats = (c.expressed / np.maximum(c.included, 1)).sum(axis=0) / there.sum(axis=0)
+    return rates
+
+
+def _arm(c: Crossed) -> Arm | None:
+    """The part of the runs: a table whose column means are the questions' rates, a gap standing on its question's.
+
+    Runs with gaps count for less in the mean: with u_s their shares of it, for 1 / sum(u_s^2) runs (Kish 1965, Survey
+    Sampling, 11.7).
+    """
+    there, rates = c.included > 0, _by_question(c)
+    answered = there.sum(axis=0)
+    deviations = np.where(there, c.expressed / np.maximum(c.included, 1) - rates, 0.0)
+    found = arm(rates + deviations * c.runs / answered)
+    if found is None:
+        return None
+    effective = 1 / float(((there / answered).mean(axis=1) ** 2).sum())
+    factor = effective / (effective - 1) * (c.runs - 1) / c.runs
+    _, modelled = logit_normal(c.expressed.sum(axis=1).astype(np.float64), c.included.sum(axis=1).astype(np.float64))
+    return found._replace(runs=Part(max(found.runs.variance * factor, modelled), max(1.0, effective - 1)))
 
 
 def _resampled(c: Crossed, runs: Floats) -> Floats:
     """Rates by resample and question; nan where the drawn runs have no included answer."""
     with np.errstate(invalid="ignore"):
-        rates: Floats = (runs @ c.expressed) / (runs @ c.included)
+        rates: Floats = (runs @ (c.expressed / np.maximum(c.included, 1))) / (runs @ (c.included > 0))
     return rates
 
 

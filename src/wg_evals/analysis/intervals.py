@@ -6,21 +6,18 @@ comparison.
 """
 
 import math
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from wg_evals.analysis.components import ROUNDING, Arm, Part, arm, between_questions, combine
-from wg_evals.analysis.crossed import Counts, Crossed, Floats
+from wg_evals.analysis.components import ROUNDING, Arm, Part, arm, between_questions, combine, logit, logit_normal
+from wg_evals.analysis.crossed import Crossed, Floats
 from wg_evals.statistics import wilson
 
 UPPER = 0.975
 RESAMPLES = 2000
 SEED = 20260
 """Of every bootstrap, so that the same logs give the same numbers."""
-
-_NODES = 21
 
 VOUCHED_QUESTIONS, VOUCHED_RUNS = 10, 5
 VOUCHED_RATES = (0.05, 0.95)
@@ -63,8 +60,7 @@ def rate_interval(counts: Crossed) -> CrossedRate:
 
     Rates near 0 come from few questions or runs, and a sample that has none of those looks less spread than its like.
     Both jackknife variances are therefore at least what the logits of the questions (or runs) say, which are less
-    skewed: with m their mean and s^2 their variance less that of counting, E and var of expit(m + s z) give
-    var / G / (E (1 - E))^2 (a logit-normal model, as in a generalised linear mixed model).
+    skewed (`logit_normal`, as in a generalised linear mixed model).
 
     Why not the simpler ones: rates near 0 come from few questions, so that a symmetric interval misses above, and one
     on the logit scale misses below where a question or a seed happens to be high; a bootstrap of 5 seeds knows nothing
@@ -174,38 +170,20 @@ def _about(x: int, n: int, part: Part | None) -> tuple[float, float]:
     """The inverse logit of l(x, n) +- t * sqrt(V), which holds x / n; that alone if nothing varies."""
     if part is None or part.variance <= ROUNDING:
         return x / n, x / n
-    centre, half = float(_logit(np.array(x), np.array(n))), _t(part.df) * math.sqrt(part.variance)
+    centre, half = float(logit(np.array(x), np.array(n))), _t(part.df) * math.sqrt(part.variance)
     return min(x / n, _expit(centre - half)), max(x / n, _expit(centre + half))
 
 
 def _left_out(c: Crossed, axis: int) -> Part | None:
     """The jackknife variance of the rate's logit over questions (axis 0: their totals) or runs (axis 1)."""
-    x, n = c.expressed.sum(axis=axis), c.included.sum(axis=axis)
+    x, n = (counts.sum(axis=axis).astype(np.float64) for counts in (c.expressed, c.included))
     size = len(x)
     if size < 2:
         return None
-    logits = _logit(x.sum() - x, n.sum() - n)
+    logits = logit(x.sum() - x, n.sum() - n)
     left_out = float((size - 1) / size * ((logits - logits.mean()) ** 2).sum())
-    return Part(max(left_out, _modelled(x, n)), size - 1)
-
-
-def _modelled(x: Counts, n: Counts) -> float:
-    """The variance of the rate's logit over clusters whose own logits are normal."""
-    logits, counting = _logit(x, n), 1 / (x + 0.5) + 1 / (n - x + 0.5)
-    spread = float(logits.var(ddof=1) - counting.mean())
-    if spread <= 0:
-        return 0.0
-    nodes, weights = _normal()
-    rates = 1 / (1 + np.exp(-(logits.mean() + math.sqrt(spread) * nodes)))
-    mean = float(weights @ rates)
-    return float(weights @ (rates - mean) ** 2) / len(x) / (mean * (1 - mean)) ** 2
-
-
-@cache
-def _normal() -> tuple[Floats, Floats]:
-    """Values of a standard normal variable, and their weights."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
-    return nodes, weights / weights.sum()
+    mean, modelled = logit_normal(x, n)
+    return Part(max(left_out, modelled / (mean * (1 - mean)) ** 2), size - 1)
 
 
 def _linearised(c: Crossed) -> Floats:
@@ -216,11 +194,6 @@ def _linearised(c: Crossed) -> Floats:
 
 def _squares(totals: Floats) -> float:
     return float((totals**2).sum()) * len(totals) / (len(totals) - 1) if len(totals) > 1 else 0.0
-
-
-def _logit(x: Floats, n: Floats) -> Floats:
-    logits: Floats = np.log((x + 0.5) / (n - x + 0.5))
-    return logits
 
 
 def _expit(x: float) -> float:

@@ -2,7 +2,7 @@
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,11 @@ class Design(NamedTuple):
     """That of the runs' rates, on the logit scale."""
     cell_sd: float = 0.0
     """That of what a run does to a single question, on the logit scale."""
+    excluded: float = 0.0
+    """The share 0-1 of answers that is not included, on average."""
+    excluded_by: Literal["answer", "question", "run"] = "answer"
+    """Whether each answer is excluded alike; or each question loses a share between 0 and twice that (at most 0.5 on
+    average); or the first run loses none, and each other run that share."""
 
     @property
     def spread(self) -> float:
@@ -68,4 +73,16 @@ def draw(random: np.random.Generator, design: Design, rate: float, shared: Float
     logits = logits + d.run_sd * random.standard_normal((d.runs, 1))
     logits = logits + d.cell_sd * random.standard_normal((d.runs, d.questions))
     included = np.full((d.runs, d.questions), d.samples)
+    if d.excluded:
+        included = random.binomial(included, 1 - _excluded(random, d))
     return Crossed(random.binomial(included, expit(logits)), included, tuple(str(q) for q in range(d.questions)))
+
+
+def _excluded(random: np.random.Generator, d: Design) -> Floats:
+    """The chance of each answer to be excluded, by run and question."""
+    shares: Floats = np.full((d.runs, d.questions), d.excluded)
+    if d.excluded_by == "question":
+        shares = shares * random.uniform(0, 2, d.questions)
+    elif d.excluded_by == "run":
+        shares[0] = 0.0
+    return shares

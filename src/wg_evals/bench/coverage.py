@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -34,12 +34,14 @@ class RateSettings(_Strict):
     runs: list[int] = [5]
     samples: list[int] = [10]
     spreads: list[tuple[float, float, float]] = [(1.0, 0.5, 0.3)]
+    excluded: float = 0.0
+    excluded_by: Literal["answer", "question", "run"] = "answer"
 
     def designs(self) -> Iterator[tuple[Design, float]]:
         """Each design with each rate."""
         grid = itertools.product(self.spreads, self.questions, self.runs, self.samples, self.rates)
         for spread, questions, runs, samples, rate in grid:
-            yield Design(questions, runs, samples, *spread), rate
+            yield Design(questions, runs, samples, *spread, self.excluded, self.excluded_by), rate
 
 
 class EffectSettings(_Strict):
@@ -52,6 +54,8 @@ class EffectSettings(_Strict):
     runs: int = 5
     samples: int = 10
     spread: tuple[float, float, float] = (1.0, 0.5, 0.3)
+    excluded: float = 0.0
+    excluded_by: Literal["answer", "question", "run"] = "answer"
 
 
 class CoverageSettings(_Strict):
@@ -74,6 +78,10 @@ class RateCoverage(NamedTuple):
     """By `rate_interval`."""
     width: float
     """Of it, the mean."""
+    vouched: float
+    """In which share of datasets it is vouched for."""
+    covered_if_vouched: float
+    """By `rate_interval`, among those; nan if there are none."""
     analytic: float
     """By `cluster_robust_interval`."""
     bootstrap: float
@@ -109,6 +117,7 @@ def rate_coverage(
     random = np.random.default_rng(seed)
     drawn = [draw(random, design, rate) for _ in range(datasets)]
     found = [rate_interval(d) for d in drawn]
+    relied_on = [r for r in found if r.vouched()]
 
     def share(method: Callable[[Crossed], Bounds], of: list[Crossed]) -> float:
         return sum(_covers(method(d), rate) for d in of) / len(of) if of else math.nan
@@ -119,6 +128,8 @@ def rate_coverage(
         rate,
         sum(_covers(r, rate) for r in found) / datasets,
         sum(r.high - r.low for r in found) / datasets,
+        len(relied_on) / datasets,
+        sum(_covers(r, rate) for r in relied_on) / len(relied_on) if relied_on else math.nan,
         share(cluster_robust_interval, drawn),
         share(lambda d: bootstrap_interval(d, _RESAMPLES), drawn[:bootstrapped]),
         share(_table_interval, drawn),
@@ -129,7 +140,7 @@ def effect_coverage(settings: EffectSettings, datasets: int, seed: int = SEED) -
     """Draw base, plain and intervened answers to the same questions, and count the intervals that cover the truth."""
     s = settings
     random = np.random.default_rng(seed)
-    trained = Design(s.questions, s.runs, s.samples, *s.spread)
+    trained = Design(s.questions, s.runs, s.samples, *s.spread, s.excluded, s.excluded_by)
     untrained = trained._replace(runs=1, run_sd=0.0)
     truth = (s.plain - s.intervened) / (s.plain - s.base) if s.plain != s.base else math.nan
     covered, defined, shares = 0, 0, 0
@@ -153,14 +164,15 @@ def coverage_lines(settings: CoverageSettings) -> Iterator[str]:
     error = 100 * 1.96 * math.sqrt(0.95 * 0.05 / datasets)
     yield f"Coverage of 95% intervals, in percent; {datasets} drawn datasets each (exact to about ±{error:.1f})."
     yield "reported: rate_interval; analytic: cluster_robust_interval; bootstrap: bootstrap_interval (fewer datasets);"
-    yield "table: over_seeds.seeded_rate, as in a study's own table."
+    yield "table: over_seeds.seeded_rate, as in a study's own table. vouched: how many of the reported intervals are"
+    yield "vouched for; of it: coverage among those."
     head = f"{'rate':>6}{'questions':>10}{'seeds':>6}{'answers':>8}  {'spreads':<15}"
-    yield f"{head}{'reported':>9}{'width':>7}{'analytic':>9}{'bootstrap':>10}{'table':>7}"
+    yield f"{head}{'reported':>9}{'width':>7}{'vouched':>9}{'of it':>6}{'analytic':>9}{'bootstrap':>10}{'table':>7}"
     for group in (settings.within, settings.outside):
         reported, tables = [], []
         for s in group:
-            if group is settings.outside:
-                yield f"-- outside: {s.name}"
+            if s.name != "within":
+                yield f"-- {'within' if group is settings.within else 'outside'}: {s.name}"
             for design, rate in s.designs():
                 found = rate_coverage(s.name, design, rate, datasets, settings.bootstrapped)
                 reported.append(found.reported)
@@ -168,13 +180,16 @@ def coverage_lines(settings: CoverageSettings) -> Iterator[str]:
                 yield _line(found)
         if group is settings.within:
             yield f"Within: {_range(reported)} over {len(reported)} settings; the study's own table {_range(tables)}."
+            yield f"Below 93%: {sum(r < 0.93 for r in reported)}, above 98%: {sum(r > 0.98 for r in reported)}."
     rates = f"{'base':>6}{'plain':>7}{'intervened':>11}{'questions':>10}{'seeds':>6}{'answers':>8}"
     yield f"{rates}{'effect':>8}{'removed':>9}{'defined':>9}"
     for e in settings.effects:
         c = effect_coverage(e, datasets // 2)
         sizes = f"{e.questions:>10}{e.runs:>6}{e.samples:>8}"
         shares = f"{100 * c.effect:>8.1f}{100 * c.suppression:>9.1f}{100 * c.defined:>9.1f}"
-        yield f"{e.base:>6g}{e.plain:>7g}{e.intervened:>11g}{sizes}{shares}"
+        excluded = f"  {e.excluded:g} excluded by {e.excluded_by}" if e.excluded else ""
+        spread = "/".join(f"{sd:g}" for sd in e.spread)
+        yield f"{e.base:>6g}{e.plain:>7g}{e.intervened:>11g}{sizes}{shares}  {spread}{excluded}"
 
 
 def read_settings(path: Path = SETTINGS) -> CoverageSettings:
@@ -201,6 +216,14 @@ def _covers(found: Bounds, rate: float) -> bool:
 def _line(c: RateCoverage) -> str:
     d = c.design
     spreads = f"{d.question_sd:g}/{d.run_sd:g}/{d.cell_sd:g}"
-    columns = ((c.reported, 9), (c.width, 7), (c.analytic, 9), (c.bootstrap, 10), (c.table, 7))
+    columns = (
+        (c.reported, 9),
+        (c.width, 7),
+        (c.vouched, 9),
+        (c.covered_if_vouched, 6),
+        (c.analytic, 9),
+        (c.bootstrap, 10),
+        (c.table, 7),
+    )
     shares = "".join(f"{100 * share:>{wide}.1f}" for share, wide in columns)
     return f"{c.rate:>6g}{d.questions:>10}{d.runs:>6}{d.samples:>8}  {spreads:<15}{shares}"
