@@ -150,7 +150,7 @@ def labelled(frame: Frame) -> pd.DataFrame:
     table = pd.DataFrame({c: _words(samples[c]) for c in columns})
     for column in ("epoch", "included", "expressed", "reason"):
         table[column] = samples[column]
-    by_markers = frame.cells["grading"].eq(MARKERS).array.take(samples["cell"].to_numpy())
+    by_markers = frame.cells["grading"].eq(MARKERS).to_numpy()[samples["cell"].to_numpy()]
     table["reason"] = table["reason"].astype(object).mask(by_markers & table["reason"].eq("incoherent"), NO_SIGN)
     table["steps"] = frame.cells["steps"].array.take(samples["cell"].to_numpy())
     for column in ("kind", "relevance"):
