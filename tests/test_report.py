@@ -156,7 +156,7 @@ def test_the_same_figure_gives_the_same_bytes(exported: Path, study: Path, tmp_p
 
 def test_intervals_of_differences_say_how_many_training_runs_they_are_over(exported: Path) -> None:
     html = (exported / "report.html").read_text(encoding="utf-8")
-    assert html.count("over questions and 2 training runs") >= 4  # the headline, its sentences, two tables
+    assert html.count("over questions, of these 2 training runs alone") >= 4  # the headline, its sentences, two tables
     assert "single training run" not in html
     (effect,) = table(exported / "files" / "effects.csv")
     assert effect["Runs"] == "2" and effect["Plain − base"].endswith("]*")

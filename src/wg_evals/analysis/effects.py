@@ -39,6 +39,8 @@ class Suppression(NamedTuple):
     """Empty if there is a share."""
 
 
+FEWEST_RUNS = 3
+"""From so many training runs on an interval is over other runs as well; fewer say next to nothing of them."""
 _NOTHING = Effect(math.nan, math.nan, math.nan, math.nan, math.nan, 0)
 
 
@@ -49,7 +51,8 @@ def effect(left: Crossed, right: Crossed) -> Effect:
     are the sample, and pooled answers would let one of them decide. With d_q the differences of the G questions
     that both sides have, V_q = var(d_q) / G (`between_questions`); the spread between a side's runs is added, and the
     noise that both hold taken off again, as `combine` says, on the runs' linearised rates; it is at least what the
-    runs' logits say (`logit_normal`: few runs that happen to be alike look less spread than their like). Interval:
+    runs' logits say (`logit_normal`: few runs that happen to be alike look less spread than their like). A side of
+    fewer than `FEWEST_RUNS` runs is taken for these runs alone: with one degree of freedom t is 12.7. Interval:
     mean(d) +- t * sqrt(V). If nothing varies, Newcombe's interval over the answers is taken. Pairing removes the spread
     between questions. Sources: Miller, Adding Error Bars to Evals (arXiv 2411.00640), paired differences; Newcombe
     (1998), Statistics in Medicine 17, 873-890, method 10; `combine` for the rest.
@@ -68,7 +71,7 @@ def effect(left: Crossed, right: Crossed) -> Effect:
     differences = _by_question(left) - _by_question(right)
     mean = float(differences.mean())
     between = between_questions(differences)
-    arms = [a for side in (left, right) if (a := _arm(side)) is not None]
+    arms = [a for side in (left, right) if side.runs >= FEWEST_RUNS and (a := _arm(side)) is not None]
     if between is None:
         return Effect(mean, math.nan, math.nan, math.nan, math.nan, 1)
     variance, df = combine(between, arms)

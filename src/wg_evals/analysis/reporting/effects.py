@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from wg_evals.analysis.corrections import holm
+from wg_evals.analysis.effects import FEWEST_RUNS, Suppression, effect, suppression
 from wg_evals.analysis.effects import Effect as Compared
-from wg_evals.analysis.effects import Suppression, effect, suppression
 from wg_evals.analysis.grid import Effect, KindSummary, Outcome, summarise_kinds
 from wg_evals.analysis.reporting.drawing import palette
 from wg_evals.analysis.reporting.evaluated import Domain, Evaluated, Model
@@ -77,7 +77,7 @@ def find_effects(domains: list[Domain]) -> Findings:
 
 
 def over(runs: Sequence[int]) -> str:
-    """What intervals of differences are over: `questions and 3 training runs`.
+    """What intervals of differences are over: `questions and 3 training runs`, or the questions alone.
 
     Args:
         runs: Of each comparison.
@@ -85,7 +85,8 @@ def over(runs: Sequence[int]) -> str:
     fewest, most = min(runs), max(runs)
     if most == 1:
         return "questions, each of a single training run"
-    return f"questions and {fewest if fewest == most else f'{fewest} to {most}'} training runs"
+    number = f"{fewest if fewest == most else f'{fewest} to {most}'} training runs"
+    return f"questions and {number}" if most >= FEWEST_RUNS else f"questions, of these {number} alone"
 
 
 def no_room(outcomes: Sequence[Outcome]) -> str:
