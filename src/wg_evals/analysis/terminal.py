@@ -124,7 +124,9 @@ def print_grid(console: Console, grid: GridTables) -> None:
         console.print(kinds)
     for sentence in spread_findings(grid.effects, grid.outcomes, "questions"):
         console.print(Text(sentence), soft_wrap=True)
-    console.print(Text("The page's intervals are over questions and seeds, and wider.", style="dim"), soft_wrap=True)
+    console.print(
+        Text("On the page, intervals are over seeds too where there are three or more.", style="dim"), soft_wrap=True
+    )
 
 
 def _shown(difference: Difference | Spread | None) -> str:
