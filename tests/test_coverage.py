@@ -83,5 +83,5 @@ def test_every_setting_that_is_promised_has_its_coverage() -> None:
 def test_the_table_shows_what_is_promised_and_what_lies_outside() -> None:
     result = CliRunner().invoke(main, ["bench-coverage", "--datasets", "2"])
     assert result.exit_code == 0, result.output
-    for said in ("-- outside: three seeds", "-- outside: few answers", "Within: ", "removed"):
+    for said in ("-- outside: three seeds", "-- within: few answers", "Within: ", "removed"):
         assert said in result.output
