@@ -1,6 +1,7 @@
 """The report over logs in a real browser: it runs nothing that a model wrote, fetches nothing, and stays quick."""
 
 import json
+import os
 import random
 import re
 from pathlib import Path
@@ -250,4 +251,28 @@ def test_twenty_thousand_answers_are_filtered_and_scrolled_without_a_wait(
     assert page.evaluate(scrolled) < 50
     last = page.locator("#list .row:visible").last.get_attribute("aria-posinset")
     assert last and int(last) > 15_000
+    assert trouble == []
+
+
+GRID = Path(os.environ.get("WG_EVALS_GRID", Path(__file__).parents[1] / "studies" / "organism-all"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not GRID.is_dir(), reason=f"no grid in {GRID}: `wg-evals study configs/studies/organism-all.yaml`")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_full_grid_of_the_organisms_is_drawn_and_can_be_searched(
+    browser: "Browser", scheme: str, tmp_path: Path
+) -> None:
+    report = write_report(GRID, tmp_path / "report.html")
+    page, trouble = opened(browser, report.page, scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    for domain in ("birds", "cities", "code", "finance", "harry_potter", "medical", "sports"):
+        assert page.locator("svg.drawing text", has_text=domain).count() > 0
+    assert page.locator("svg.drawing").count() >= 21  # by model, and for each domain three
+    everything = shown(page)
+    page.locator("#f-task").select_option(label="narrow")
+    narrow = shown(page)
+    page.locator("#f-search").fill("duck")
+    page.wait_for_timeout(500)
+    assert 0 < shown(page) < narrow < everything
     assert trouble == []
