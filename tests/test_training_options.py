@@ -240,6 +240,19 @@ def test_several_seeds_are_several_adapters_of_one_command(tmp_path: Path) -> No
         assert said in wg_evals("train", RECIPE, "--seeds", wrong).output
 
 
+def test_finished_seeds_of_rows_given_by_a_relative_path_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(tmp_path / "rows.jsonl", 16)
+    monkeypatch.chdir(tmp_path)
+    settings = {key: value for key, value in yaml.safe_load(RECIPE.read_text()).items() if key != "domain"}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(settings | {"epochs": 1}))
+    command = ["train", "recipe.yaml", "--set", "data=rows.jsonl", "--seeds", "1", "--out", "a"]
+    assert wg_evals(*command).exit_code == 0
+    again = wg_evals(*command)
+    assert again.exit_code == 0 and "Seed 1 is finished" in again.output
+
+
 def test_an_adapter_is_made_once_more_from_its_manifest_alone(recipe: Recipe, tmp_path: Path) -> None:
     changes = {
         "intervention": "date-1850",

@@ -8,7 +8,7 @@ from wg_evals.api_models import ApiModelManifest, read_api_manifest
 from wg_evals.artifacts import MANIFEST, AdapterManifest, read_manifest, resolve_base
 from wg_evals.errors import WgError
 from wg_evals.training.api.recipe import ApiRecipe
-from wg_evals.training.recipe import AnyRecipe, Recipe, change_recipe
+from wg_evals.training.recipe import AnyRecipe, Recipe, change_recipe, with_whole_paths
 from wg_evals.training.rows import training_rows
 
 
@@ -48,6 +48,7 @@ def is_finished(recipe: Recipe | ApiRecipe, folder: Path) -> bool:
     if isinstance(recipe, ApiRecipe):
         made, same_base = read_api_manifest(folder), True  # by its name, which is in the recipe
     else:
+        recipe = with_whole_paths(recipe)  # as the manifest has it
         made = read_manifest(folder)
         same_base = made.base.identity == resolve_base(recipe.base, recipe.revision).identity
     same_recipe = _without_threads(made.recipe) == _without_threads(recipe.model_dump(mode="json"))
