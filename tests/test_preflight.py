@@ -22,8 +22,10 @@ from templates import (
 from wg_evals.cli import main
 from wg_evals.errors import WgError
 from wg_evals.training import processes
+from wg_evals.training.dry_run import show
+from wg_evals.training.findings import Finding, check_memory
 from wg_evals.training.memory import GIB, MemoryEstimate
-from wg_evals.training.preflight import Finding, _fit, preflight, show
+from wg_evals.training.preflight import preflight
 from wg_evals.training.recipe import Recipe, change_recipe, load_recipe
 from wg_evals.training.train import train
 
@@ -203,10 +205,10 @@ def test_checkpoints_take_disk(recipe: Recipe, tmp_path: Path) -> None:
 
 def test_a_training_larger_than_the_gpu_is_found_and_weights_alone_that_are_stop() -> None:
     memory = MemoryEstimate(20 * GIB, 0, 0, 0, 5 * GIB, 0, GIB)
-    assert list(_fit(memory, 40 * GIB)) == []
-    (tight,) = _fit(memory, 24 * GIB)
+    assert list(check_memory(memory, 40 * GIB)) == []
+    (tight,) = check_memory(memory, 24 * GIB)
     assert not tight.stops and "gradient_checkpointing" in tight.advice
-    (hopeless,) = _fit(memory, 16 * GIB)
+    (hopeless,) = check_memory(memory, 16 * GIB)
     assert hopeless.stops and "four_bit" in hopeless.advice
 
 

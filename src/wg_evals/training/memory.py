@@ -123,3 +123,8 @@ def activation_bytes(
     else:  # a float32 input is kept as it is; each layer casts a bfloat16 one to the adapter's float32 and back
         inputs = width * (skeleton.distinct_inputs if precision == "float32" else skeleton.adapted_inputs)
     return shape.layers * (norms + attention + feed_forward) + inputs + skeleton.adapted_layers * rank * width
+
+
+def in_bytes(size: float) -> str:
+    """A number of bytes as people read it."""
+    return f"{size / GIB:.1f} GiB" if size >= GIB / 10 else f"{size / 2**20:.1f} MiB"

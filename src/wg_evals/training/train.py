@@ -29,7 +29,6 @@ from wg_evals import __version__
 from wg_evals.artifacts import (
     MANIFEST,
     AdapterManifest,
-    check_fit,
     folder_sha256,
     publish_folder,
     read_manifest,
@@ -37,14 +36,15 @@ from wg_evals.artifacts import (
 )
 from wg_evals.errors import WgError
 from wg_evals.training import processes
+from wg_evals.training.batches import micro_batch_size
 from wg_evals.training.card import write_card
 from wg_evals.training.encoding import EncodedRow
 from wg_evals.training.loading import LoadedBase, best_device, forget, load_base, set_threads
 from wg_evals.training.packing import PackedRows, can_pack, packed_attention
-from wg_evals.training.preflight import micro_batch_size, preflight
+from wg_evals.training.preflight import preflight
 from wg_evals.training.recipe import Recipe, resolve_recipe, with_whole_paths
 from wg_evals.training.resuming import Origin, ResumeFolder, Spent, enough_room, spent_until, step_of
-from wg_evals.training.rows import Lengths, TrainingRows, encode_rows, template_preamble
+from wg_evals.training.rows import Lengths, TrainingRows, template_preamble
 
 CHECKPOINTS = "checkpoints"
 """The folder in an adapter's that its checkpoints are in, each an adapter folder `step-000040`."""
@@ -112,23 +112,22 @@ def train(
     rows, identity = plan.rows, plan.base
     for finding in plan.findings:
         say(finding.text)
-    started_from = check_fit(recipe.start_from, identity).adapter_sha256 if recipe.start_from else None
     threads = set_threads(recipe.threads)
     base = load_base(identity, recipe.precision, recipe.four_bit)
-    encoded, lengths = encode_rows(rows.conversations, base.tokenizer, recipe)
-    _say_lengths(say, lengths, recipe)
+    assert plan.lengths is not None  # else the plan has been refused
+    _say_lengths(say, plan.lengths, recipe)
     run = _Run(
         recipe=recipe,
         out=out,
         base=base,
         rows=rows,
-        encoded=encoded,
-        lengths=lengths,
+        encoded=plan.encoded,
+        lengths=plan.lengths,
         origin=Origin(
             recipe=recipe.model_dump(mode="json"),
             data_sha256=rows.sha256,
             base=identity,
-            start_from_sha256=started_from,
+            start_from_sha256=plan.start_from_sha256,
             versions={p: version(p) for p in ("torch", "transformers", "peft", "trl")} | {"wg-evals": __version__},
             device=best_device(),
             threads=threads,
