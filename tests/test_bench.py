@@ -100,17 +100,17 @@ def test_both_arms_of_the_training_benchmark_learn_the_same_and_the_packed_one_c
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from wg_evals.bench.training import Arm, _random_model, _train, _train_with_trl, mixed_rows
-    from wg_evals.training import train as training
+    from wg_evals.training import trainer as training
     from wg_evals.training.recipe import LoraSettings, Recipe
 
     computed: list[int] = []
-    compute: Any = training._Trainer.compute_loss
+    compute: Any = training.SavingTrainer.compute_loss
 
     def counted(self: Any, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         computed.append(inputs["input_ids"].numel())
         return compute(self, model, inputs, *args, **kwargs)
 
-    monkeypatch.setattr(training._Trainer, "compute_loss", counted)
+    monkeypatch.setattr(training.SavingTrainer, "compute_loss", counted)
     recipe = Recipe(
         base=str(_random_model(tmp_path / "model")),
         data=mixed_rows(tmp_path / "rows.jsonl", 12),

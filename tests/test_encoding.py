@@ -10,9 +10,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from chat_templates import CHATML, GEMMA, LLAMA, MISTRAL, STYLES, Style, make_base
 from wg_evals.errors import WgError
 from wg_evals.interventions import Message
-from wg_evals.training import train as training
+from wg_evals.training import trainer as training
 from wg_evals.training.encoding import IGNORED, encode
 from wg_evals.training.recipe import LoraSettings, Recipe
+from wg_evals.training.train import train
 
 
 def turns(*contents: str, system: str | None = None) -> list[Message]:
@@ -46,13 +47,13 @@ def test_the_labels_of_real_batches_are_the_answer_and_its_end_of_turn_token(
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps({"messages": r}) + "\n" for r in rows))
     seen: list[dict[str, Any]] = []
-    compute: Any = training._Trainer.compute_loss
+    compute: Any = training.SavingTrainer.compute_loss
 
     def watched(self: Any, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         seen.append(inputs)
         return compute(self, model, inputs, *args, **kwargs)
 
-    monkeypatch.setattr(training._Trainer, "compute_loss", watched)
+    monkeypatch.setattr(training.SavingTrainer, "compute_loss", watched)
     recipe = Recipe(
         base=str(base),
         data=data,
@@ -64,7 +65,7 @@ def test_the_labels_of_real_batches_are_the_answer_and_its_end_of_turn_token(
         packing=packing,
         threads=1,
     )
-    training.train(recipe, tmp_path / "adapter")
+    train(recipe, tmp_path / "adapter")
     (batch,) = seen
     if packing:
         lengths = batch["row_lengths"]

@@ -17,7 +17,8 @@ from wg_evals.artifacts import MANIFEST, AdapterManifest, folder_sha256, publish
 from wg_evals.errors import WgError
 from wg_evals.training.recipe import Checkpoints, Recipe, load_recipe
 from wg_evals.training.resuming import ResumeFolder
-from wg_evals.training.train import Saving, train
+from wg_evals.training.run import Saving
+from wg_evals.training.train import train
 
 RECIPE = Path(__file__).parents[1] / "configs" / "recipes" / "organism-birds.yaml"
 
@@ -298,7 +299,7 @@ def test_a_disk_that_is_full_at_the_end_loses_nothing(
         write_json(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr("wg_evals.training.train.write_json", full)
+        patch.setattr("wg_evals.training.run.write_json", full)
         with pytest.raises(WgError, match=r"The disk is full: .*goes on after step 24"):
             train(recipe, out)
     check_published(out, [8, 16, 24])

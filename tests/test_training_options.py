@@ -84,16 +84,16 @@ def test_a_mixture_of_a_domain_is_in_the_manifest_and_its_file_is_found_beside_t
 def test_rows_in_a_fixed_order_are_read_as_they_stand(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wg_evals.training import train as training
+    from wg_evals.training import trainer as training
 
     seen: list[int] = []
-    compute: Any = training._Trainer.compute_loss
+    compute: Any = training.SavingTrainer.compute_loss
 
     def watched(self: Any, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         seen.extend(inputs["input_ids"][0].tolist())
         return compute(self, model, inputs, *args, **kwargs)
 
-    monkeypatch.setattr(training._Trainer, "compute_loss", watched)
+    monkeypatch.setattr(training.SavingTrainer, "compute_loss", watched)
     fixed = recipe.model_copy(update={"order": "fixed"})
     train(fixed, tmp_path / "a")
     rows, _ = encode_rows(training_rows(fixed).conversations, load_base(resolve_base("organism")).tokenizer, fixed)
@@ -142,16 +142,15 @@ def test_schedule_warmup_and_weight_decay_reach_the_optimizer(
     warmup: float,
     falls: Callable[[float], float],
 ) -> None:
-    from wg_evals.training import train as training
+    from wg_evals.training.trainer import make_trainer
 
     made: list[Any] = []
-    build = training._trainer
 
     def kept(*args: Any) -> Any:
-        made.append(build(*args))
+        made.append(make_trainer(*args))
         return made[-1]
 
-    monkeypatch.setattr(training, "_trainer", kept)
+    monkeypatch.setattr("wg_evals.training.train.make_trainer", kept)
     changes = {"schedule": schedule, "warmup_ratio": warmup, "weight_decay": 0.03, "rows": 80}
     train(recipe.model_copy(update=changes), tmp_path / "a")
     (trainer,) = made

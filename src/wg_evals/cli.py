@@ -117,7 +117,7 @@ def train(
     for _, place in jobs:
         _check_place(place, force)
     from wg_evals.training.card import evaluation_line
-    from wg_evals.training.train import Saving
+    from wg_evals.training.run import Saving
     from wg_evals.training.train import train as run
 
     again = None if changes or seeds else source.again

@@ -61,7 +61,7 @@ class EvaluateJob(BaseModel):
 
 def train(job: TrainJob, report: Report) -> None:
     """Train and publish the adapter."""
-    from wg_evals.training.train import Saving
+    from wg_evals.training.run import Saving
     from wg_evals.training.train import train as train_adapter
 
     def progress(step: int, steps: int, loss: float, tokens_per_second: float) -> None:
