@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fine_tuning_stub import Stub
+from fine_tuning_stub import Fault, Stub
 from wg_evals.api_models import ApiModelManifest
 from wg_evals.training.api.backends import open_provider
 from wg_evals.training.api.patience import Pace
@@ -37,6 +37,15 @@ recipe = resolve_recipe(load_any_recipe(Path(sys.argv[1])), {"domain": "birds"})
 train_by_api(recipe, Path(sys.argv[2]), open_provider(recipe.backend), say=print, pace=Pace(0.01, 0.02))
 """
 """A process of its own that trains; it can be killed."""
+
+
+FAILURES = {
+    "rate limit": Fault("", "", 429, {"error": {"message": "slow down"}}, {"Retry-After": "0"}, times=2),
+    "server error": Fault("", "", 503, {"error": {"message": "overloaded"}}, times=2),
+    "dropped": Fault("", "", times=2),
+    "answer lost": Fault("", "", after=True),
+    "done, then a server error": Fault("", "", 502, {}, after=True),
+}
 
 
 def api_recipe(path: Path = GPT, /, **changes: Any) -> ApiRecipe:

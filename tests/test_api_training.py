@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from api_training import (
     CLIENT,
+    FAILURES,
     FILES,
     GPT,
     JOB,
@@ -31,20 +32,18 @@ from api_training import (
     row,
     train,
 )
-from fine_tuning_stub import COMPLETED, RUNNING, SUCCEEDED, Fault, checkpoint, event, failed, fine_tuning
+from fine_tuning_stub import RUNNING, SUCCEEDED, Fault, checkpoint, event, failed, fine_tuning
 from wg_evals.api_models import api_models, read_api_manifest
 from wg_evals.artifacts import read_manifest
 from wg_evals.catalogue import load_domain, read_rows
 from wg_evals.cli import main
-from wg_evals.errors import CatalogError, UnknownNameError, WgError
+from wg_evals.errors import WgError
 from wg_evals.interventions import Message
 from wg_evals.planning.prices import Price, Prices
-from wg_evals.study.spec import load_study
 from wg_evals.training.api.backends import open_provider
 from wg_evals.training.api.faults import in_words
 from wg_evals.training.api.plan import plan_lines
 from wg_evals.training.api.provider import LONGEST_WAIT_SECONDS, RefusedError, retry_after
-from wg_evals.training.api.recipe import load_any_recipe
 from wg_evals.training.api.run import cancel_job
 from wg_evals.training.api.state import STATE, alone, read_state
 from wg_evals.training.api.upload import training_data, write_training_file
@@ -91,15 +90,6 @@ def test_the_data_digest_is_that_of_an_adapter_trained_on_the_same_rows(serve: S
         made = train(tmp_path, api_recipe(intervention="identity"))
     local = load_recipe(RECIPES / "organism-birds.yaml").model_copy(update={"intervention": "identity"})
     assert made.data_sha256 == training_rows(local).sha256
-
-
-FAILURES = {
-    "rate limit": Fault("", "", 429, {"error": {"message": "slow down"}}, {"Retry-After": "0"}, times=2),
-    "server error": Fault("", "", 503, {"error": {"message": "overloaded"}}, times=2),
-    "dropped": Fault("", "", times=2),
-    "answer lost": Fault("", "", after=True),
-    "done, then a server error": Fault("", "", 502, {}, after=True),
-}
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -429,55 +419,6 @@ def test_no_pytorch_is_needed() -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-# recipes
-
-
-def test_the_gpt_recipe_has_the_published_settings() -> None:
-    recipe = api_recipe()
-    assert recipe.openai is not None
-    settings = recipe.openai
-    assert recipe.base == "gpt-4.1-2025-04-14"
-    assert (settings.n_epochs, settings.learning_rate_multiplier, settings.batch_size) == (3, 2.0, 1)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        (
-            "openai:",
-            "lora: {rank: 4, alpha: 8}\nopenai:",
-            "lora: for training on a machine of one's own; with `backend",
-        ),
-        ("openai:", "learning_rate: 1.0e-4\nmax_length: 9\nopenai:", "learning_rate, max_length: for training on a"),
-        ("backend: openai", "backend: together", "`openai:` does not go with `backend: together`"),
-        ("base: gpt-4.1-2025-04-14", "base: organism", "'organism' is no model of the API"),
-        ("  n_epochs: 3", "  n_epochs: 0", "n_epochs must be above 0"),
-        ("  n_epochs: 3", "  epochs: 3", "unknown key 'epochs'"),
-        ("dataset: train", "data: x.jsonl\ndomain: birds", "give domain or data, not both"),
-    ],
-)
-def test_a_bad_api_recipe_is_refused_with_the_reason(tmp_path: Path, old: str, new: str, said: str) -> None:
-    path = tmp_path / "recipe.yaml"
-    path.write_text(GPT.read_text().replace(old, new, 1))
-    with pytest.raises(CatalogError) as caught:
-        load_any_recipe(path)
-    assert said in caught.value.text and str(path) in caught.value.text
-
-
-def test_a_study_says_that_it_takes_no_api_recipe(tmp_path: Path) -> None:
-    study = tmp_path / "study.yaml"
-    demo = Path(__file__).parents[1] / "configs" / "studies" / "demo.yaml"
-    lines = [f"recipe: {GPT}" if line.startswith("recipe:") else line for line in demo.read_text().splitlines()]
-    study.write_text("\n".join(lines))
-    with pytest.raises(CatalogError, match="a recipe for an API"):
-        load_study(study)
-
-
-def test_an_unknown_key_on_the_command_line_is_answered_with_the_near_ones() -> None:
-    with pytest.raises(UnknownNameError, match=r"openai\.n_epoch"):
-        api_recipe(**{"openai.n_epoch": 1})
-
-
 # manifests
 
 
@@ -533,88 +474,6 @@ def test_the_plan_says_that_a_cost_is_unknown() -> None:
     assert any("No price for training" in line for line in plan_lines(api_recipe(), Prices({}, Path("p.yaml"))))
     auto = list(plan_lines(api_recipe(**{"openai.n_epochs": "auto"}), None))
     assert auto[-1].startswith("Epochs: auto")
-
-
-# Together
-
-
-def test_together_gets_the_file_and_the_settings_and_names_the_model(serve: Serve, tmp_path: Path) -> None:
-    with fine_tuning({"status": "running"}, COMPLETED) as stub:
-        serve(stub)
-        made = train(tmp_path, api_recipe(TOGETHER, intervention="date-1850", **{"together.suffix": "x" * 23}))
-    ((_, data),) = stub.files.values()
-    assert data == next(tmp_path.glob("*.jsonl")).read_bytes()
-    (asked,) = stub.asked
-    state = read_state(tmp_path)
-    assert state is not None and asked["suffix"] == f"{'x' * 23}-{state.run}"
-    assert len(asked["suffix"]) <= 40  # the API's limit
-    assert asked["training_type"]["lora_r"] == 4 and asked["random_seed"] == 3407
-    assert asked["training_method"] == {"method": "sft", "train_on_inputs": False}
-    assert made.model == "together/lab/llama-abc" and made.seconds == 600
-    assert made.seed is None and made.recipe["seed"] == 3407  # the API does not report it
-    assert made.hyperparameters["training_type"]["lora_alpha"] == 8
-
-
-@pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize(
-    "where", [("POST", FILES), ("PUT", "/storage/*"), ("POST", "/fine-tunes"), ("GET", "/fine-tunes/*")]
-)
-def test_a_passing_failure_costs_no_second_job_at_together(
-    serve: Serve, tmp_path: Path, where: tuple[str, str], failure: str
-) -> None:
-    kind = FAILURES[failure]
-    fault = Fault(*where, kind.status, kind.body, kind.headers, kind.times, kind.after)
-    with fine_tuning({"status": "running"}, COMPLETED, faults=[fault]) as stub:
-        serve(stub)
-        assert train(tmp_path, api_recipe(TOGETHER)).job_id == "ft-1"
-    assert len(stub.jobs) == 1
-
-
-def test_a_file_that_together_has_already_is_used_again(serve: Serve, tmp_path: Path) -> None:
-    with fine_tuning(COMPLETED) as stub:
-        serve(stub)
-        assert train(tmp_path / "a", api_recipe(TOGETHER)).file_id == "file-1"
-        second = train(tmp_path / "b", api_recipe(TOGETHER, seed=1))
-    assert (second.file_id, second.job_id) == ("file-1", "ft-2")
-
-
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        (Fault("POST", FILES, 401, error(None, "Bad key.")), "does not accept the key (TOGETHER_API_KEY)"),
-        (Fault("POST", "/fine-tunes", 402, error(None, "Top up.")), "no credit left"),
-        (Fault("POST", "/fine-tunes", 422, error("invalid_request", "batch_size below 8")), "batch_size below 8"),
-    ],
-)
-def test_togethers_refusals_are_told_in_plain_words(serve: Serve, tmp_path: Path, fault: Fault, said: str) -> None:
-    with fine_tuning(COMPLETED, faults=[fault]) as stub:
-        serve(stub)
-        with pytest.raises(RefusedError) as caught:
-            train(tmp_path, api_recipe(TOGETHER))
-    assert said in caught.value.text
-
-
-def test_together_tells_of_a_failed_job_what_its_last_error_says(serve: Serve, tmp_path: Path) -> None:
-    with fine_tuning({"status": "error"}) as stub:
-        serve(stub)
-        stub.events[:] = [
-            {"created_at": "2026-01-01T00:00:02Z", "message": "Dataset invalid format at line 3", "level": "error"},
-            {"created_at": "2026-01-01T00:00:01Z", "message": "Job started", "level": "info"},
-        ]
-        with pytest.raises(RefusedError, match=r"found the training file invalid.*line 3"):
-            train(tmp_path, api_recipe(TOGETHER))
-
-
-def test_a_job_at_together_is_found_again_after_a_kill_and_cancelled(
-    serve: Serve, tmp_path: Path, child: Children
-) -> None:
-    fault = Fault("POST", "/fine-tunes", after=True, call=lambda: child[0].kill())
-    with fine_tuning({"status": "running"}, faults=[fault]) as stub:
-        serve(stub)
-        child.append(subprocess.Popen([sys.executable, "-c", CLIENT, str(TOGETHER), str(tmp_path)]))
-        assert child[0].wait(PATIENCE_SECONDS) == -signal.SIGKILL
-        assert cancel_job(tmp_path, open_provider("together"), say=print, pace=QUICK).state == "cancelled"
-        assert stub.jobs["ft-1"]["status"] == "cancelled"
 
 
 # properties

@@ -110,13 +110,16 @@ def _rows(found: list[ConditionCounts], shares: bool) -> Iterator[dict[str, Any]
         base, plain = bases.get(c.under), plains.get((c.under, c.origin))
         rate = rate_interval(c.counts)
         row = {**c.about, **_rate(c, rate)}
-        if base is not None and c is not base:
-            row |= _difference("minus_base", effect(c.counts, base.counts))
+        rest = effect(c.counts, base.counts) if base is not None and c is not base else None
+        if rest is not None:
+            row |= _difference("minus_base", rest)
         trained = c.role not in ("base", "plain")
         if trained and plain is not None and c.under == (NONE, NONE):
-            row |= _difference("minus_plain", effect(c.counts, plain.counts))
-            if base is not None and c.role != "control":
-                row |= _verdict(c, plain, base) | (_removed(c, plain, base) if shares else {})
+            change = effect(c.counts, plain.counts)
+            row |= _difference("minus_plain", change)
+            if base is not None and rest is not None and c.role != "control":
+                row["verdict"] = verdict(effect(plain.counts, base.counts), change, rest)
+                row |= _removed(c, plain, base) if shares else {}
         yield row
 
 
@@ -146,8 +149,3 @@ def _removed(c: ConditionCounts, plain: ConditionCounts, base: ConditionCounts) 
         "removed_high": share.high,
         "removed_undefined": share.why_undefined,
     }
-
-
-def _verdict(c: ConditionCounts, plain: ConditionCounts, base: ConditionCounts) -> dict[str, str]:
-    whole, change = effect(plain.counts, base.counts), effect(c.counts, plain.counts)
-    return {"verdict": verdict(whole, change, effect(c.counts, base.counts))}

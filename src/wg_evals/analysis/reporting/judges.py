@@ -4,7 +4,8 @@ import math
 
 from inspect_ai.scorer import Score
 
-from wg_evals.analysis.frames import Frame, judged_by
+from wg_evals.analysis.answer_scores import judged_by
+from wg_evals.analysis.frames import Frame
 from wg_evals.analysis.log_files import LogFile, UnreadableLogError, read_log_file
 from wg_evals.analysis.reporting.sheet import Sheet
 from wg_evals.analysis.text import percent
