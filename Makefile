@@ -40,7 +40,7 @@ demo: install
 	@$(BIN)/wg-evals study configs/studies/demo.yaml
 
 test: install
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: install
 	@$(BIN)/python -m pytest -m slow --timeout=1800

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wg_evals._paths import user_path
-from wg_evals.artifacts import MANIFEST, AdapterManifest, BaseIdentity, check_fit, read_manifest, resolve_base
+from wg_evals.artifacts import (
+    MANIFEST,
+    AdapterManifest,
+    BaseIdentity,
+    check_fit,
+    model_positions,
+    read_manifest,
+    resolve_base,
+)
 from wg_evals.errors import WgError
 
 _logger = getLogger(__name__)
@@ -49,6 +57,7 @@ def check_model(max_tokens: int) -> Checked:
         if not isinstance(path, str):
             return Checked({}, max_tokens)
         manifest = _manifest(user_path(path), None)
+        _tell_inspect_its_context(name, Path(manifest.base.path) if manifest else user_path(path))
         if manifest and manifest.date_string:
             _logger.warning(
                 f"The adapter was trained with the date '{manifest.date_string}' in the chat template, and hf/ writes "
@@ -71,6 +80,17 @@ def check_model(max_tokens: int) -> Checked:
         adapter = getattr(model.api, "adapter", None)  # of `LocalModel`, whose module imports torch
         return Checked(_described(adapter, read_manifest(adapter)) if adapter else {}, max_tokens)
     return Checked({}, max_tokens)
+
+
+def _tell_inspect_its_context(name: str, base: Path) -> None:
+    """Say how many tokens the context of `hf/local` has, which Inspect shows beside an answer.
+
+    With its first answer it would look for a model `local` on the hub: three quarters of a minute of retries where
+    there is no network.
+    """
+    from inspect_ai.model import ModelInfo, set_model_info
+
+    set_model_info(name, ModelInfo(context_length=model_positions(base)))
 
 
 def _manifest(folder: Path, base: str | None) -> AdapterManifest | None:
