@@ -97,5 +97,6 @@ def show(lines: Iterator[Line]) -> Iterator[str]:
     """Lines to print, figures aligned."""
     for line in lines:
         digits = 0 if line.value >= 100 or line.value == int(line.value) else 1 if line.value >= 10 else 2
-        number = f"{line.value:,.{digits}f}"
+        small = 0 < line.value < 0.1  # a matrix product in bf16 on a CPU that cannot is thousandths of a TFLOP/s
+        number = f"{line.value:.2g}" if small else f"{line.value:,.{digits}f}"
         yield f"{line.what:<52}{number:>10} {line.unit}"
