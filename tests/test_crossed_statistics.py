@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wg_evals.analysis.components import Arm, Part, arm, between_questions, combine
@@ -43,6 +43,8 @@ def test_every_interval_holds_its_rate_and_stays_within_0_and_1(table: Crossed) 
 
 
 @given(tables())
+@example(Crossed(np.array([[0, 0], [3, 0]]), np.array([[2, 2], [6, 2]]), ("q0", "q1")))  # the runs spread as the noise
+@example(Crossed(np.array([[0, 0], [1, 1]]), np.array([[1, 1], [2, 2]]), ("q0", "q1")))  # questions alike, no noise
 def test_naming_the_other_answer_turns_the_interval_around(table: Crossed) -> None:
     found = rate_interval(table)
     other = rate_interval(Crossed(table.included - table.expressed, table.included, table.questions))

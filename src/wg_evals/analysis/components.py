@@ -72,6 +72,14 @@ def between_questions(rates: Floats) -> Part | None:
     return Part(float(squares.sum()) / (size - 1) / size, min(max(df, 1.0), size - 1))
 
 
+def exceeds(variance: float, noise: float) -> bool:
+    """Whether a spread is more than the noise; two that only rounding sets apart are equal.
+
+    In small tables they often are equal, and degrees of freedom must not turn on the last bit.
+    """
+    return variance > noise * (1 + 1e-9) + ROUNDING
+
+
 def combine(questions: Part | None, arms: Sequence[Arm]) -> Part:
     """The variance of a mean over crossed questions and runs.
 
@@ -85,10 +93,10 @@ def combine(questions: Part | None, arms: Sequence[Arm]) -> Part:
         questions: The spread between questions; None for a single question.
         arms: Of each condition that has several runs.
     """
-    kept = [a for a in arms if a.runs.variance > a.noise.variance]
+    kept = [a for a in arms if exceeds(a.runs.variance, a.noise.variance)]
     pooled = [_pool(a.runs, a.noise) for a in arms if a not in kept]
     noise = sum(a.noise.variance for a in arms)
-    if questions is not None and (questions.variance > noise or not arms):
+    if questions is not None and (not arms or exceeds(questions.variance, noise)):
         total = questions.variance + sum(a.runs.variance - a.noise.variance for a in kept)
         return _with_df(total, [questions, *(p for a in kept for p in a)])
     if not kept and questions is not None:

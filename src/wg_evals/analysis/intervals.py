@@ -10,7 +10,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wg_evals.analysis.components import ROUNDING, Arm, Part, arm, between_questions, combine, logit, logit_normal
+from wg_evals.analysis.components import (
+    ROUNDING,
+    Arm,
+    Part,
+    arm,
+    between_questions,
+    combine,
+    exceeds,
+    logit,
+    logit_normal,
+)
 from wg_evals.analysis.crossed import Crossed, Floats
 from wg_evals.statistics import wilson
 
@@ -159,7 +169,7 @@ def _clustered(c: Crossed, x: int, n: int) -> tuple[float, float]:
         noise = found.noise.variance / (smoothed * (1 - smoothed)) ** 2
         arms.append(Arm(runs, Part(noise, found.noise.df)))
     low, high = _about(x, n, combine(questions, arms))
-    if all(part.variance > a.noise.variance for a in arms for part in (questions, a.runs)):
+    if all(exceeds(part.variance, a.noise.variance) for a in arms for part in (questions, a.runs)):
         variance, df = combine(linear, [found] if found else [])
         half = _t(df) * math.sqrt(variance)
         low, high = max(0.0, min(low, rate - half)), min(1.0, max(high, rate + half))
