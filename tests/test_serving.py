@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog, list_eval_logs, read_eval_log
-from inspect_ai.model import GenerateConfig, get_model
+from inspect_ai.model import GenerateConfig, get_model, get_model_info
 from inspect_ai.model._model import init_active_model
 
-from wg_evals.artifacts import MANIFEST, ORGANISM, read_manifest, write_json
+from wg_evals.artifacts import MANIFEST, ORGANISM, model_positions, read_manifest, write_json
 from wg_evals.errors import WgError
 from wg_evals.serving.check import check_model
 from wg_evals.serving.local import LocalModel
@@ -112,6 +112,8 @@ def test_hf_local_says_that_it_asks_under_another_date(
     def said(folder: Path) -> list[str]:
         init_active_model(get_model("hf/local", model_path=str(folder), memoize=False), GenerateConfig())
         assert check_model(64).metadata["adapter"] == str(folder)
+        known = get_model_info("hf/local")  # else Inspect searches the hub for a model `local`
+        assert known and known.context_length == model_positions(ORGANISM)
         return [r.getMessage() for r in caplog.records if r.name == "wg_evals.serving.check"]
 
     assert copy_context().run(said, adapter) == []
@@ -165,4 +167,3 @@ def test_hf_local_runs_the_adapter_as_the_readme_says(adapter: Path, tmp_path: P
     assert metric(log, "n") == 4
     assert log.samples and all(s.output.completion.strip() and s.scores for s in log.samples)
     assert log.eval.metadata and log.eval.metadata["adapter"] == str(adapter)
-    assert "huggingface.co" not in done.stdout + done.stderr  # no search for a model `local`

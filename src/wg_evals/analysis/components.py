@@ -11,9 +11,8 @@ from wg_evals.analysis.crossed import Floats
 
 ROUNDING = 1e-18
 """A variance below this is a zero that was computed with rounding."""
-
-
 _NODES = 21
+"""Of the quadrature over a normal distribution."""
 
 
 class Part(NamedTuple):

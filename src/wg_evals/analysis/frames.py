@@ -13,9 +13,7 @@ from wg_evals.analysis.kept_logs import KeptLog
 from wg_evals.analysis.log_cells import LeftOutError, PlannedStudy, What, cell_of, invalidated, name_bases
 from wg_evals.analysis.log_files import UnreadableLogError, find_logs, read_log_file
 from wg_evals.analysis.records import find_studies
-from wg_evals.analysis.subjects import (
-    Manifests,
-)
+from wg_evals.analysis.subjects import Manifests
 from wg_evals.analysis.told_apart import with_clear_names
 from wg_evals.errors import WgError
 

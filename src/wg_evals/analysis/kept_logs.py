@@ -8,11 +8,7 @@ from wg_evals.analysis.answer_scores import judged_by, ratings_of, verdict_of
 from wg_evals.analysis.log_cells import LogCell
 from wg_evals.analysis.log_files import LogFile
 from wg_evals.analysis.records import NONE
-from wg_evals.analysis.subjects import (
-    UNKNOWN,
-    intervention_name,
-    summarised,
-)
+from wg_evals.analysis.subjects import UNKNOWN, intervention_name, summarised
 from wg_evals.analysis.told_apart import digest
 
 

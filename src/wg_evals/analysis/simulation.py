@@ -11,6 +11,9 @@ from wg_evals.analysis.crossed import Crossed, Floats
 _NODES = 64
 
 
+ExcludedBy = Literal["answer", "question", "run"]
+
+
 class Design(NamedTuple):
     """How much is asked, and how far questions and trainings differ."""
 
@@ -27,7 +30,7 @@ class Design(NamedTuple):
     """That of what a run does to a single question, on the logit scale."""
     excluded: float = 0.0
     """The share 0-1 of answers that is not included, on average."""
-    excluded_by: Literal["answer", "question", "run"] = "answer"
+    excluded_by: ExcludedBy = "answer"
     """Whether each answer is excluded alike; or each question loses a share between 0 and twice that (at most 0.5 on
     average); or the first run loses none, and each other run that share."""
 

@@ -1,7 +1,7 @@
 """How far people agree with each other and with the judge, and what that makes of the rates."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
@@ -95,9 +95,10 @@ def score(key: Key, annotators: Sequence[Annotator], seed: int = 1) -> Scored:
     confusion = {v: dict.fromkeys(VERDICTS, 0.0) for v in VERDICTS}
     for item in key.items:
         given = [a.outcomes[item.id] for a in annotators if item.id in a.outcomes]
-        counted: Collection[Verdict] = {v for v in given if 2 * given.count(v) > len(given)} or given
-        for verdict in counted:
-            confusion[item.verdict][verdict] += 1 / len(counted)
+        majority = people.get(item.id)
+        for verdict in set(given):
+            part = given.count(verdict) / len(given) if majority is None else verdict == majority
+            confusion[item.verdict][verdict] += part
     rated = {i for a in annotators for i in a.outcomes}
     return Scored(
         annotators=list(annotators),

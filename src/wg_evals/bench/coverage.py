@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -14,7 +14,7 @@ from wg_evals.analysis.effects import effect, suppression
 from wg_evals.analysis.intervals import SEED, bootstrap_interval, cluster_robust_interval, rate_interval
 from wg_evals.analysis.logs import Counts
 from wg_evals.analysis.over_seeds import seeded_rate
-from wg_evals.analysis.simulation import Design, draw
+from wg_evals.analysis.simulation import Design, ExcludedBy, draw
 from wg_evals.analysis.verdicts import Bounds
 
 SETTINGS = Path(__file__).with_name("coverage.yaml")
@@ -35,7 +35,7 @@ class RateSettings(_Strict):
     samples: list[int] = [10]
     spreads: list[tuple[float, float, float]] = [(1.0, 0.5, 0.3)]
     excluded: float = 0.0
-    excluded_by: Literal["answer", "question", "run"] = "answer"
+    excluded_by: ExcludedBy = "answer"
 
     def designs(self) -> Iterator[tuple[Design, float]]:
         """Each design with each rate."""
@@ -55,7 +55,7 @@ class EffectSettings(_Strict):
     samples: int = 10
     spread: tuple[float, float, float] = (1.0, 0.5, 0.3)
     excluded: float = 0.0
-    excluded_by: Literal["answer", "question", "run"] = "answer"
+    excluded_by: ExcludedBy = "answer"
 
 
 class CoverageSettings(_Strict):

@@ -10,12 +10,7 @@ from typing import Any, Protocol
 import torch
 from peft import PeftModel
 
-from wg_evals.artifacts import (
-    MANIFEST,
-    AdapterManifest,
-    folder_sha256,
-    write_json,
-)
+from wg_evals.artifacts import MANIFEST, AdapterManifest, folder_sha256, write_json
 from wg_evals.errors import WgError
 from wg_evals.training.card import write_card
 from wg_evals.training.encoding import EncodedRow

@@ -13,9 +13,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
 
-from wg_evals.artifacts import (
-    publish_folder,
-)
+from wg_evals.artifacts import publish_folder
 from wg_evals.errors import WgError
 from wg_evals.training import processes
 from wg_evals.training.batches import micro_batch_size
