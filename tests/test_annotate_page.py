@@ -22,7 +22,19 @@ CONTROLS = "bell \x07, null \x00, escape \x1b[31m, right to left \u202edesrever\
 MEGABYTES = "A word. " * 300_000
 
 
+# Says so on the console when what is kept is touched before the browser has said anything of its databases.
+EARLY = """
+  let answered = false;
+  const ask = indexedDB.databases.bind(indexedDB);
+  indexedDB.databases = () => ask().then((known) => { answered = true; return known; });
+  const kept = Object.getOwnPropertyDescriptor(window, "localStorage").get;
+  const looked = { get: () => { if (!answered) console.log("too early"); return kept.call(window); } };
+  Object.defineProperty(window, "localStorage", looked);
+"""
+
+
 def begin(page: "Page", name: str) -> None:
+    page.locator("#name:focus").wait_for()  # the page waits for its storage
     page.keyboard.type(name)
     page.keyboard.press("Enter")
 
@@ -166,7 +178,36 @@ def test_a_name_in_other_capitals_is_the_same_annotators(browser: "Browser", tmp
         assert page.locator("#place").inner_text() == "Answer 2 of 6"
         assert page.locator("#annotator").inner_text() == "Ann Groß"
     page.reload()
+    page.locator("#name:focus").wait_for()
     assert page.locator("#earlier button").count() == 1
+    assert trouble == []
+
+
+def test_what_is_kept_is_not_touched_before_the_browser_keeps_it(browser: "Browser", tmp_path: Path) -> None:
+    _, file, _ = sampled(tmp_path, 6)
+    page, trouble = opened(browser, file)
+    page.add_init_script(EARLY)
+    page.reload()
+    begin(page, "Anna")
+    rate(page, "1", "70")
+    page.reload()
+    page.get_by_role("button", name="Go on as Anna (1 of 6)").click()
+    assert page.locator("#place").inner_text() == "Answer 2 of 6"
+    assert trouble == []
+
+
+@pytest.mark.parametrize(
+    "databases", ["undefined", "() => Promise.reject(new Error('no'))", "() => new Promise(() => {})"]
+)
+def test_a_browser_that_says_nothing_of_databases_is_not_waited_for(
+    browser: "Browser", tmp_path: Path, databases: str
+) -> None:
+    _, file, _ = sampled(tmp_path, 6)
+    page, trouble = opened(browser, file)
+    page.add_init_script(f"indexedDB.databases = {databases}")
+    page.reload()
+    begin(page, "Anna")
+    assert page.locator("#place").inner_text() == "Answer 1 of 6"
     assert trouble == []
 
 
@@ -195,6 +236,7 @@ def test_progress_of_another_sample_is_not_taken_up(browser: "Browser", tmp_path
     begin(page, "Anna")
     rate(page, "1", "70")
     page.goto(second.as_uri())
+    page.locator("#name:focus").wait_for()
     assert page.locator("#earlier button").count() == 0
 
 
