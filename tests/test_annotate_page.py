@@ -46,6 +46,12 @@ def rate(page: "Page", word: str, number: str) -> None:
     page.keyboard.press("Enter")
 
 
+def turned_to(tab: "Page", other: "Page") -> None:
+    """Nobody is at the second tab before the browser has told it what the first has kept."""
+    kept = "JSON.stringify(Object.entries(localStorage).sort())"
+    tab.wait_for_function(f"told => {kept} === told", arg=other.evaluate(kept))
+
+
 def save(page: "Page", press: str, file: Path) -> dict[str, object]:
     with page.expect_download() as download:
         page.keyboard.press(press)
@@ -136,16 +142,21 @@ def test_two_tabs_under_one_name_lose_nothing(browser: "Browser", tmp_path: Path
     two.goto(file.as_uri())
     begin(one, "Anna")
     rate(one, "1", "70")
+    turned_to(two, one)
     begin(two, "Anna")  # at the second answer
     assert two.locator("#place").inner_text() == "Answer 2 of 6"
+    turned_to(one, two)
     one.keyboard.press("ArrowLeft")
+    turned_to(two, one)
     two.keyboard.press("2")
+    turned_to(one, two)
     one.keyboard.press("2")  # the first answer again, by a tab that has not seen the second's mark
     one.keyboard.press("ArrowRight")
     assert one.locator(".chosen").get_attribute("data-value") == "PRESENT"
     one.keyboard.press("s")
     one.keyboard.type("torn")
     one.keyboard.press("Enter")
+    turned_to(two, one)
     two.keyboard.press("ArrowLeft")
     two.keyboard.press("ArrowRight")
     assert "torn" in two.locator("#skipped").inner_text()
@@ -153,8 +164,10 @@ def test_two_tabs_under_one_name_lose_nothing(browser: "Browser", tmp_path: Path
     for tab in (one, two):
         assert tab.locator("#place").inner_text() == "Answer 3 of 6"
     two.keyboard.press("1")  # a scale each
+    turned_to(one, two)
     one.keyboard.press("ArrowDown")
     one.keyboard.type("40")
+    turned_to(two, one)
     for tab, name in ((one, "one"), (two, "two")):
         saved = save(tab, "Control+s", tmp_path / f"{name}.json")
         ratings, skipped = saved["ratings"], saved["skipped"]
