@@ -10,6 +10,8 @@ import pytest
 from hypothesis import settings
 
 from fine_tuning_stub import Stub
+from report_study import write_study
+from wg_evals.analysis.reporting.page import write_report
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -40,6 +42,20 @@ def browser() -> "Iterator[Browser]":
         started = playwright.chromium.launch(executable_path=chromium, args=args)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small study of the report's tests."""
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module")
+def exported(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with its report, and the report's files in `files`."""
+    folder = tmp_path_factory.mktemp("report")
+    write_report(study, folder / "report.html", folder / "files")
+    return folder
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ HOSTILE = (
 CONTROLS = "bell \x07, null \x00, escape \x1b[31m, right to left \u202edesrever\u202c, return\r\nline."
 MEGABYTES = "A word. " * 300_000
 
-
 # Says so on the console when what is kept is touched before the browser has said anything of its databases.
 EARLY = """
   let answered = false;
@@ -33,8 +32,13 @@ EARLY = """
 """
 
 
+def started(page: "Page") -> None:
+    """The page waits for its storage before it shows anything."""
+    page.locator("#name:focus").wait_for()
+
+
 def begin(page: "Page", name: str) -> None:
-    page.locator("#name:focus").wait_for()  # the page waits for its storage
+    started(page)
     page.keyboard.type(name)
     page.keyboard.press("Enter")
 
@@ -47,7 +51,7 @@ def rate(page: "Page", word: str, number: str) -> None:
 
 
 def turned_to(tab: "Page", other: "Page") -> None:
-    """Nobody is at the second tab before the browser has told it what the first has kept."""
+    """Waits, as nobody changes tabs faster, until the browser has told the one tab what the other has kept."""
     kept = "JSON.stringify(Object.entries(localStorage).sort())"
     tab.wait_for_function(f"told => {kept} === told", arg=other.evaluate(kept))
 
@@ -191,7 +195,7 @@ def test_a_name_in_other_capitals_is_the_same_annotators(browser: "Browser", tmp
         assert page.locator("#place").inner_text() == "Answer 2 of 6"
         assert page.locator("#annotator").inner_text() == "Ann Groß"
     page.reload()
-    page.locator("#name:focus").wait_for()
+    started(page)
     assert page.locator("#earlier button").count() == 1
     assert trouble == []
 
@@ -249,7 +253,7 @@ def test_progress_of_another_sample_is_not_taken_up(browser: "Browser", tmp_path
     begin(page, "Anna")
     rate(page, "1", "70")
     page.goto(second.as_uri())
-    page.locator("#name:focus").wait_for()
+    started(page)
     assert page.locator("#earlier button").count() == 0
 
 

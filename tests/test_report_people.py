@@ -1,16 +1,22 @@
-"""Which people's ratings a report takes, and which it names without taking them."""
+"""Which people's ratings a report takes and what it says by them, and which it names without taking them."""
 
 import shutil
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
 from annotated_study import OLD, sampled, saved, study
+from plain_logs import BAD, write_plain
+from report_study import table
 from study_folder import BASE, HandMade
 from wg_evals.analysis import frame
+from wg_evals.analysis.reporting.page import write_report
 from wg_evals.analysis.reporting.people import People, read_people
 from wg_evals.annotate.files import write_sample
 from wg_evals.annotate.key import Key, read_key, write_key
 from wg_evals.annotate.sample import draw
+from wg_evals.cli import main
 
 OLD_ONE, NEW_ONE = {"era": "NINETEENTH", "coherence": 90}, {"era": "PRESENT", "coherence": 90}
 LOGS = {"worldview.eval"}  # every log of a study made by hand
@@ -88,3 +94,36 @@ def test_of_two_files_of_one_annotator_the_newest_counts(tmp_path: Path) -> None
     shutil.copy(ben, tmp_path / "ben (1).json")
     _, unused = expressed(tmp_path, key_path)
     assert len(unused) == 3
+
+
+def test_what_people_said_is_read_from_beside_the_key_and_corrects_the_rates(tmp_path: Path) -> None:
+    drawn, _, key_path = sampled(tmp_path, 45)
+    key, place = drawn.key, tmp_path / "study" / "people"
+    ratings = {
+        "expressed": {"era": "NINETEENTH", "coherence": 80},
+        "not expressed": {"era": "PRESENT", "coherence": 80},
+        "excluded": {"era": "PRESENT", "coherence": 10},
+    }
+    place.mkdir()
+    key_path.rename(place / key_path.name)
+    nobody = write_report(tmp_path / "study", tmp_path / "r.html", tmp_path / "none").page
+    assert "Nobody&#39;s ratings lie beside the key" in nobody.read_text(encoding="utf-8")
+    for name in ("anna", "ben"):
+        saved(place / f"{name}.json", key, name, lambda i: ratings[key.items[i].verdict])
+    saved(place / "cleo.json", key, "cleo", lambda i: {"era": "FUTURE", "coherence": 1})
+    saved(place / "other.json", key, "dora", lambda i: ratings["excluded"], sample="f" * 64)
+    report = write_report(tmp_path / "study", tmp_path / "r.html", tmp_path / "files")
+    name = f"people-{key.sample[:8]}"
+    agreement = {(r["on"], r["between"]): r for r in table(tmp_path / "files" / f"{name}-agreement.csv")}
+    assert agreement["outcome", "anna, ben"]["kappa"] == agreement["outcome", "people, judge"]["kappa"]
+    assert agreement["outcome", "people, judge"]["kappa"].startswith("1.00")
+    rates = {r["condition"]: r for r in table(tmp_path / "files" / f"{name}-rates.csv")}
+    assert rates["organism"]["judged"].startswith("0%") and rates["organism"]["corrected"].startswith("0%")
+    judging = report.page.read_text(encoding="utf-8").split('id="judging"')[1].split("</section>")[0]
+    assert "anna: 45 answers rated." in judging and "The judge&#39;s sensitivity is 100%" in judging
+    assert "&#39;FUTURE&#39; is no rating by &#39;era&#39;" in judging and "dora" not in judging
+    other = write_plain(tmp_path / "others" / "a.eval", "openai/gpt", {"q1": [BAD]}).parent
+    page = tmp_path / "o.html"
+    done = CliRunner().invoke(main, ["report", str(other), "-o", str(page), "--ratings", str(place / key_path.name)])
+    assert done.exit_code == 0, done.output
+    assert "was drawn from other logs than these" in page.read_text(encoding="utf-8")

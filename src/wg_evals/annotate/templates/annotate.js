@@ -51,8 +51,8 @@
   };
 
   // The storage of a page opened from a file, touched before the browser's own process has taken note of the page, is
-  // one that nobody keeps, for as long as the page is open (Chromium 156: one load in twenty). Any answer about the
-  // page's databases comes after that; a browser that gives none is not waited for.
+  // one that nobody keeps, for as long as the page is open (Chromium 156: up to one load in twenty). Any answer
+  // about the page's databases comes after that; a browser that gives none is not waited for.
   const settled = Promise.race([
     Promise.resolve().then(() => indexedDB.databases()).catch(() => {}),
     new Promise((resolve) => setTimeout(resolve, 2000)),
